@@ -1,0 +1,120 @@
+//! What a catalog gives: the names of tables, and the state of one.
+
+use crate::error::{Error, Result, Stage};
+use crate::metadata::TableMetadata;
+use crate::store::Store;
+use async_trait::async_trait;
+use std::fmt;
+use std::sync::Arc;
+
+/// A table's name within one catalog: namespace levels and the table, never split again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    pub namespace: Vec<String>,
+    pub name: String,
+}
+
+impl TableName {
+    pub fn new(namespace: impl IntoIterator<Item = impl Into<String>>, name: impl Into<String>) -> Self {
+        TableName { namespace: namespace.into_iter().map(Into::into).collect(), name: name.into() }
+    }
+
+    /// Splits `a.b."odd.name"` at its dots; parts quote as in SQL (`"` doubled inside).
+    pub fn parse_parts(text: &str) -> Result<Vec<String>> {
+        let wrong = |why: &str| {
+            Error::invalid(Stage::Request, format!("table name '{text}': {why}"))
+                .advice("write namespace.table or catalog.namespace.table; quote parts with odd characters as in SQL: ns.\"odd.name\"")
+        };
+        let mut parts = Vec::new();
+        let mut chars = text.chars().peekable();
+        loop {
+            let mut part = String::new();
+            if chars.peek() == Some(&'"') {
+                chars.next();
+                loop {
+                    match chars.next() {
+                        Some('"') if chars.peek() == Some(&'"') => part.push(chars.next().unwrap_or('"')),
+                        Some('"') => break,
+                        Some(c) => part.push(c),
+                        None => return Err(wrong("a quote is not closed")),
+                    }
+                }
+            } else {
+                while let Some(c) = chars.next_if(|c| *c != '.') {
+                    if c == '"' {
+                        return Err(wrong("a quote inside an unquoted part"));
+                    }
+                    part.push(c);
+                }
+            }
+            if part.is_empty() {
+                return Err(wrong("an empty part"));
+            }
+            parts.push(part);
+            match chars.next() {
+                None => return Ok(parts),
+                Some('.') => {}
+                Some(c) => return Err(wrong(&format!("'{c}' after a closing quote"))),
+            }
+        }
+    }
+}
+
+/// The dotted spelling, quoted where it must be, so that it parses back to the same name.
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in self.namespace.iter().chain([&self.name]) {
+            if !std::ptr::eq(part, self.namespace.first().unwrap_or(&self.name)) {
+                f.write_str(".")?;
+            }
+            if part.is_empty() || part.contains(['.', '"', '/', '\\']) || part.contains(char::is_whitespace) {
+                write!(f, "\"{}\"", part.replace('"', "\"\""))?;
+            } else {
+                f.write_str(part)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A table as a catalog names it now: pinned metadata and the store that may read its files.
+#[derive(Debug, Clone)]
+pub struct TableState {
+    /// How the user would write it, for messages.
+    pub display_name: String,
+    pub metadata_location: String,
+    pub metadata: Arc<TableMetadata>,
+    /// Scoped to this table: location policy, rewrites and credentials applied.
+    pub store: Arc<dyn Store>,
+    /// Things the user should know, e.g. that the newest metadata file was a guess.
+    pub notes: Vec<String>,
+}
+
+#[async_trait]
+pub trait Catalog: Send + Sync + fmt::Debug {
+    /// Every table, sorted, in all namespaces or below one.
+    async fn list(&self, namespace: Option<&[String]>) -> Result<Vec<TableName>>;
+
+    /// The current state of a table. `not-found` names the nearest tables.
+    async fn load(&self, name: &TableName) -> Result<TableState>;
+
+    /// Reaches the catalog and says in one line what answered, for `doctor`.
+    async fn check(&self) -> Result<String>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_quote_as_in_sql_and_round_trip() {
+        assert_eq!(TableName::parse_parts("a.b.c").unwrap(), ["a", "b", "c"]);
+        assert_eq!(TableName::parse_parts(r#"a."b.""c".d"#).unwrap(), ["a", r#"b."c"#, "d"]);
+        for bad in ["", "a..b", ".a", "a.", r#""a"#, r#""a"b"#, r#"a"b"#] {
+            assert!(TableName::parse_parts(bad).is_err(), "{bad}");
+        }
+        let name = TableName::new(["n.s", "x"], "t\"t");
+        assert_eq!(TableName::parse_parts(&name.to_string()).unwrap(), ["n.s", "x", "t\"t"]);
+        assert_eq!(TableName::new(["a", "a"], "a").to_string(), "a.a.a");
+    }
+}

@@ -1,0 +1,170 @@
+//! A planned scan: which files, which row ranges, which deletes, in which order.
+//!
+//! Contract: a plan is a pure function of the table's metadata and the request; planning opens manifests and no data file. Blocks are in
+//! table order (data sequence number, path, position), and each row group of each file belongs to exactly one block: the
+//! one whose byte range holds the row group's start.
+
+use crate::catalog::TableState;
+use crate::expr::Expr;
+use crate::schema::SchemaRef;
+use crate::value::Value;
+use serde::Serialize;
+use std::sync::Arc;
+
+#[derive(Debug, Clone)]
+pub struct ScanPlan {
+    pub table: Arc<TableState>,
+    /// `None` for a table without snapshots: the scan is empty.
+    pub snapshot_id: Option<i64>,
+    /// The schema that names are resolved in.
+    pub schema: SchemaRef,
+    /// What is returned: a pruned copy of `schema`, in the order asked for, metadata columns included by their reserved ids.
+    pub projection: SchemaRef,
+    pub filter: Option<Arc<Expr>>,
+    pub files: Vec<DataFile>,
+    /// Each delete file (each vector of a Puffin file) once; data files refer to them by index.
+    pub deletes: Vec<DeleteFile>,
+    pub blocks: Vec<Block>,
+    pub report: PlanReport,
+}
+
+impl ScanPlan {
+    pub fn bytes(&self) -> u64 {
+        self.blocks.iter().map(|block| block.end - block.start).sum()
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct DataFile {
+    /// As it stands in the manifest.
+    pub path: String,
+    pub format: FileFormat,
+    pub file_size: u64,
+    pub record_count: u64,
+    pub spec_id: i32,
+    /// One value per field of the spec, in its order.
+    pub partition: Arc<Vec<Option<Value>>>,
+    /// Data sequence number (spec "Sequence Numbers").
+    pub sequence_number: i64,
+    /// v3 row lineage, inheritance applied.
+    pub first_row_id: Option<i64>,
+    pub sort_order_id: Option<i32>,
+    pub split_offsets: Vec<i64>,
+    pub encrypted: bool,
+    pub deletes: FileDeletes,
+}
+
+/// The deletes that apply to one data file, as indexes into [`ScanPlan::deletes`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FileDeletes {
+    pub positions: Vec<u32>,
+    pub equality: Vec<u32>,
+    /// Replaces every position delete file of the data file.
+    pub vector: Option<u32>,
+}
+
+impl FileDeletes {
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty() && self.equality.is_empty() && self.vector.is_none()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileFormat {
+    Parquet,
+    Orc,
+    Avro,
+    Puffin,
+    /// The spelling in the manifest.
+    Other(String),
+}
+
+impl FileFormat {
+    pub fn parse(text: &str) -> FileFormat {
+        match text.to_ascii_lowercase().as_str() {
+            "parquet" => FileFormat::Parquet,
+            "orc" => FileFormat::Orc,
+            "avro" => FileFormat::Avro,
+            "puffin" => FileFormat::Puffin,
+            _ => FileFormat::Other(text.chars().take(32).collect()),
+        }
+    }
+    pub fn name(&self) -> &str {
+        match self {
+            FileFormat::Parquet => "parquet",
+            FileFormat::Orc => "orc",
+            FileFormat::Avro => "avro",
+            FileFormat::Puffin => "puffin",
+            FileFormat::Other(text) => text,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct DeleteFile {
+    /// As it stands in the manifest.
+    pub path: String,
+    pub format: FileFormat,
+    pub file_size: u64,
+    pub record_count: u64,
+    pub spec_id: i32,
+    pub partition: Arc<Vec<Option<Value>>>,
+    pub sequence_number: i64,
+    pub encrypted: bool,
+    pub kind: DeleteKind,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum DeleteKind {
+    Position {
+        /// The one data file it names, if it is file-scoped; as stored.
+        referenced_data_file: Option<String>,
+    },
+    Equality {
+        /// Field ids, looked up in all schemas.
+        field_ids: Vec<i32>,
+    },
+    /// A deletion vector: one blob of a Puffin file.
+    Vector { referenced_data_file: String, content_offset: u64, content_size: u64 },
+}
+
+/// A byte range of one data file. A row group belongs to the block that holds its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Index into [`ScanPlan::files`].
+    pub file: u32,
+    /// Bytes, half open; the first block of a file starts at 0, the last ends at the size the manifest states.
+    pub start: u64,
+    pub end: u64,
+}
+
+/// What planning looked at and what it ruled out, by rule.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PlanReport {
+    pub snapshot_id: Option<i64>,
+    pub schema_id: i32,
+    pub manifests_total: u64,
+    pub manifests_read: u64,
+    pub manifests_pruned_by_summary: u64,
+    pub delete_manifests_total: u64,
+    pub delete_manifests_read: u64,
+    /// Live data files in the manifests that were read.
+    pub files_considered: u64,
+    pub files_pruned_by_partition: u64,
+    pub files_pruned_by_bounds: u64,
+    pub files: u64,
+    /// From split offsets: what the files' footers will say is known when they are read.
+    pub row_groups_estimated: u64,
+    pub bytes: u64,
+    /// Rows in the files that are left, before filters and deletes.
+    pub rows_estimated: u64,
+    pub position_delete_files: u64,
+    pub equality_delete_files: u64,
+    pub deletion_vectors: u64,
+    /// Rows that position deletes and vectors claim to delete.
+    pub deleted_rows_estimated: u64,
+    /// Snapshots of an incremental range that are no appends and so contribute nothing: (id, operation).
+    pub skipped_snapshots: Vec<(i64, String)>,
+    pub notes: Vec<String>,
+    pub planning_us: u64,
+}

@@ -1,0 +1,206 @@
+//! `ScanRequest`: one struct for the proto, JSON (its proto3 mapping), the command line and Python.
+//!
+//! Contract: the JSON form is the proto3 mapping of `proto/fastdata/v1/scan.proto`: lowerCamelCase or the original field names, 64-bit
+//! integers as strings or numbers, unknown fields refused by name. A test holds the two against each other.
+
+use crate::error::{Error, Result, Stage};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ScanRequest {
+    /// `catalog.namespace.table`, `namespace.table`, a metadata file, or a table directory.
+    pub table: String,
+    #[serde(skip_serializing_if = "Option::is_none", alias = "snapshot_id", with = "int64_string")]
+    pub snapshot_id: Option<i64>,
+    /// A branch or tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#ref: Option<String>,
+    /// The state as of this time: milliseconds from the epoch.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "as_of_ms", with = "int64_string")]
+    pub as_of_ms: Option<i64>,
+    /// Rows appended after this snapshot ...
+    #[serde(skip_serializing_if = "Option::is_none", alias = "from_snapshot_id", with = "int64_string")]
+    pub from_snapshot_id: Option<i64>,
+    /// ... up to this one.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "to_snapshot_id", with = "int64_string")]
+    pub to_snapshot_id: Option<i64>,
+    /// Dotted paths; empty means every column of the schema.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// A SQL boolean expression; empty means all rows.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub filter: String,
+    #[serde(skip_serializing_if = "Option::is_none", with = "int64_string")]
+    pub limit: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+    /// Default 65 536.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "batch_rows")]
+    pub batch_rows: Option<u32>,
+    /// Default 8 MiB.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "batch_bytes", with = "int64_string")]
+    pub batch_bytes: Option<i64>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub order: Order,
+    #[serde(skip_serializing_if = "is_default")]
+    pub strings: StringEncoding,
+}
+
+/// A deterministic fraction of the blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Sample {
+    /// 0.0 to 1.0.
+    pub fraction: f64,
+    #[serde(default, with = "uint64_string")]
+    pub seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// As decoded.
+    #[default]
+    #[serde(rename = "ORDER_FAST", alias = "ORDER_UNSPECIFIED", alias = "fast")]
+    Fast,
+    /// Table order, the same on any number of threads and at any budget.
+    #[serde(rename = "ORDER_STABLE", alias = "stable")]
+    Stable,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StringEncoding {
+    #[default]
+    #[serde(rename = "STRINGS_UTF8", alias = "STRINGS_UNSPECIFIED", alias = "utf8")]
+    Utf8,
+    #[serde(rename = "STRINGS_UTF8_VIEW", alias = "utf8_view", alias = "view")]
+    Utf8View,
+    /// Dictionary of Int32 to Utf8.
+    #[serde(rename = "STRINGS_DICTIONARY", alias = "dictionary")]
+    Dictionary,
+}
+
+pub const DEFAULT_BATCH_ROWS: u32 = 65_536;
+pub const DEFAULT_BATCH_BYTES: u64 = 8 << 20;
+
+impl ScanRequest {
+    pub fn table(name: impl Into<String>) -> Self {
+        ScanRequest { table: name.into(), ..Default::default() }
+    }
+
+    /// What can be checked without a table.
+    pub fn validate(&self) -> Result<()> {
+        let invalid = |message: String| Err(Error::invalid(Stage::Request, message));
+        if self.table.is_empty() {
+            return Err(Error::invalid(Stage::Request, "no table named").advice("give 'table': namespace.table, a metadata file, or a table directory"));
+        }
+        let chosen = [self.snapshot_id.is_some(), self.r#ref.is_some(), self.as_of_ms.is_some(), self.from_snapshot_id.is_some()];
+        if chosen.iter().filter(|set| **set).count() > 1 {
+            return Err(Error::invalid(Stage::Request, "more than one of snapshot, ref, as-of and from is given").advice("give one of them"));
+        }
+        if self.to_snapshot_id.is_some() && self.from_snapshot_id.is_none() {
+            return Err(Error::invalid(Stage::Request, "'to' is given without 'from'").advice("give --from ID: the rows appended after that snapshot are returned"));
+        }
+        if self.limit.is_some_and(|limit| limit < 0) {
+            return invalid(format!("limit is {}; it must not be negative", self.limit.unwrap_or_default()));
+        }
+        if self.batch_rows == Some(0) || self.batch_bytes.is_some_and(|bytes| bytes <= 0) {
+            return invalid("batch rows and batch bytes must be positive".to_owned());
+        }
+        if let Some(sample) = self.sample
+            && !(0.0..=1.0).contains(&sample.fraction)
+        {
+            return invalid(format!("sample is {}; it must be between 0 and 1", sample.fraction));
+        }
+        Ok(())
+    }
+
+    pub fn batch_rows(&self) -> usize {
+        self.batch_rows.unwrap_or(DEFAULT_BATCH_ROWS) as usize
+    }
+
+    pub fn batch_bytes(&self) -> u64 {
+        self.batch_bytes.map_or(DEFAULT_BATCH_BYTES, |bytes| bytes.max(1) as u64)
+    }
+
+    /// The canonical JSON form.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Unknown and mistyped fields are named.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|e| {
+            Error::invalid(Stage::Request, format!("scan request: {e}"))
+                .advice("send the JSON form of fastdata.v1.ScanRequest, e.g. {\"table\": \"ns.table\", \"columns\": [\"id\"], \"filter\": \"id > 3\"}")
+        })
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number<T> {
+    Plain(T),
+    Text(String),
+}
+
+fn parse_number<'de, D: Deserializer<'de>, T: std::str::FromStr + Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    match Option::<Number<T>>::deserialize(d)? {
+        None => Ok(None),
+        Some(Number::Plain(value)) => Ok(Some(value)),
+        Some(Number::Text(text)) => text.parse().map(Some).map_err(|_| serde::de::Error::custom(format!("'{text}' is no 64-bit integer"))),
+    }
+}
+
+/// 64-bit integers are strings in proto3 JSON; numbers are accepted.
+mod int64_string {
+    use super::*;
+    pub fn serialize<S: Serializer>(value: &Option<i64>, s: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => s.serialize_str(&value.to_string()),
+            None => s.serialize_none(),
+        }
+    }
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<i64>, D::Error> {
+        parse_number(d)
+    }
+}
+
+mod uint64_string {
+    use super::*;
+    pub fn serialize<S: Serializer>(value: &u64, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&value.to_string())
+    }
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+        Ok(parse_number(d)?.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_takes_both_spellings_and_names_unknown_fields() {
+        let a = ScanRequest::from_json(br#"{"table":"a.b","snapshotId":"9007199254740993","columns":["id"]}"#).unwrap();
+        let b = ScanRequest::from_json(br#"{"table":"a.b","snapshot_id":9007199254740993,"columns":["id"]}"#).unwrap();
+        assert_eq!(a, b);
+        assert_eq!(a.snapshot_id, Some(9_007_199_254_740_993));
+        let error = ScanRequest::from_json(br#"{"table":"a.b","colums":["id"]}"#).unwrap_err();
+        assert!(error.message().contains("colums"), "{error}");
+        assert_eq!(ScanRequest::from_json(a.to_json().as_bytes()).unwrap(), a);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let mut request = ScanRequest::table("a.b");
+        assert!(request.validate().is_ok());
+        request.snapshot_id = Some(1);
+        request.r#ref = Some("main".into());
+        assert!(request.validate().is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! What a scan cost, and where the time went.
+
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One struct for every outlet: `--stats`, the log, and later the end record and metrics. Times are in microseconds; `decode`,
+/// `filter` and `delete` are summed over threads, the others are wall time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScanStats {
+    pub rows: u64,
+    pub batches: u64,
+    /// Bytes of the Arrow batches that were returned.
+    pub bytes_returned: u64,
+    /// Rows that were decoded before filters and deletes.
+    pub rows_decoded: u64,
+    pub rows_deleted: u64,
+    pub rows_filtered: u64,
+    pub files_read: u64,
+    pub row_groups_read: u64,
+    /// Row groups that their statistics or the limit ruled out.
+    pub row_groups_pruned: u64,
+    pub delete_files_read: u64,
+    pub requests: u64,
+    pub bytes_fetched: u64,
+    pub retries: u64,
+    pub planning_us: u64,
+    pub storage_us: u64,
+    pub decode_us: u64,
+    pub filter_us: u64,
+    pub delete_us: u64,
+    /// Waiting for the consumer to take a batch.
+    pub consumer_us: u64,
+    pub total_us: u64,
+}
+
+macro_rules! collector {
+    ($($name:ident),* $(,)?) => {
+        /// The same figures while the scan runs, added to from many threads.
+        #[derive(Debug, Default)]
+        pub struct StatsCollector {
+            $(pub $name: AtomicU64,)*
+        }
+
+        impl StatsCollector {
+            /// The figures so far.
+            pub fn snapshot(&self) -> ScanStats {
+                ScanStats { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+    };
+}
+
+collector!(
+    rows, batches, bytes_returned, rows_decoded, rows_deleted, rows_filtered, files_read, row_groups_read, row_groups_pruned,
+    delete_files_read, requests, bytes_fetched, retries, planning_us, storage_us, decode_us, filter_us, delete_us, consumer_us, total_us,
+);
+
+impl StatsCollector {
+    pub fn add(counter: &AtomicU64, amount: u64) {
+        counter.fetch_add(amount, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,92 @@
+//! Bytes of objects, for the stages that must not know where they come from.
+//!
+//! Contract: every location is passed as it stands in the metadata. The store applies rewrites and the location policy before it
+//! opens anything; a location outside the policy is `location-not-allowed` and nothing was opened. A read returns exactly the
+//! bytes asked for or an error that names the location, never fewer.
+
+use crate::error::Result;
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// One spelling per object: rewrites applied and scheme variants made equal, without policy and without I/O. Two
+    /// locations name the same object exactly if their spellings are equal. Used to match delete files to data files.
+    fn spelling(&self, location: &str) -> String;
+
+    /// The policy alone, without I/O: `location-not-allowed`, or nothing.
+    fn check(&self, location: &str) -> Result<()>;
+
+    /// The object's size in bytes.
+    async fn size(&self, location: &str) -> Result<u64>;
+
+    /// The bytes of each range, in the order given. Near ranges are fetched together, large ones in parallel pieces.
+    async fn read_ranges(&self, location: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>>;
+
+    /// The whole object, refused with `limit-exceeded` where it is larger than `limit` bytes.
+    async fn read_all(&self, location: &str, limit: u64) -> Result<Bytes>;
+
+    /// The last `length` bytes, or the whole object where it is shorter, together with the object's size.
+    async fn read_tail(&self, location: &str, length: u64) -> Result<(Bytes, u64)>;
+
+    /// The names directly below a directory location, unsorted; empty where there is no such directory.
+    async fn list(&self, directory: &str) -> Result<Vec<String>>;
+
+    /// Requests and bytes so far.
+    fn counters(&self) -> StoreCounters;
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreCounters {
+    pub requests: u64,
+    pub bytes: u64,
+    pub retries: u64,
+}
+
+/// What a catalog asks for when it opens the store of one table (or of itself).
+#[derive(Debug, Clone, Default)]
+pub struct StoreScope {
+    /// Location prefixes that may be read, compared at segment borders, after rewrites.
+    pub allowed: Vec<String>,
+    /// `FROM=TO` prefixes, first match wins, applied before the policy.
+    pub rewrites: Vec<(String, String)>,
+    /// Iceberg's property names: `s3.endpoint`, `s3.region`, `s3.path-style-access`, `s3.access-key-id`, ... From the configuration or
+    /// the catalog's answer, never from table metadata.
+    pub properties: BTreeMap<String, String>,
+    /// Vended credentials; they win over `properties` for locations below their prefix.
+    pub credentials: Option<Arc<dyn CredentialSource>>,
+}
+
+/// Credentials that a catalog vends and renews.
+#[async_trait]
+pub trait CredentialSource: Send + Sync + fmt::Debug {
+    /// Credentials that are good now. Asks the catalog again when the last ones are near their end; many callers at once cause one request.
+    async fn current(&self) -> Result<Vec<VendedCredential>>;
+    /// Drops what is cached because the store refused it.
+    fn invalidate(&self);
+}
+
+#[derive(Clone)]
+pub struct VendedCredential {
+    /// Location prefix they are bound to; empty means the whole table.
+    pub prefix: String,
+    /// `s3.access-key-id`, `s3.secret-access-key`, `s3.session-token`, ...
+    pub properties: BTreeMap<String, String>,
+    /// Milliseconds from the epoch.
+    pub expires_at_ms: Option<i64>,
+}
+
+impl fmt::Debug for VendedCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VendedCredential").field("prefix", &self.prefix).field("expires_at_ms", &self.expires_at_ms).finish_non_exhaustive()
+    }
+}
+
+/// Opens stores; given to catalogs by the wiring so that they need not know the store stage.
+pub trait StoreFactory: Send + Sync + fmt::Debug {
+    fn open(&self, scope: StoreScope) -> Result<Arc<dyn Store>>;
+}
