@@ -1,0 +1,49 @@
+# The recipes that people and CI call. Tools, environments and builds live in $(FASTDATA_CACHE), outside the checkout.
+
+FASTDATA_CACHE ?= $(HOME)/.cache/fastdata
+export FASTDATA_CACHE
+export CARGO_TARGET_DIR ?= $(FASTDATA_CACHE)/target
+export PATH := $(FASTDATA_CACHE)/tools/bin:$(PATH)
+
+BINARY := $(CARGO_TARGET_DIR)/debug/fastdata
+
+.PHONY: help build demo test lint unit deny docs check-features fuzz bench services clean-demo
+
+help: ## List the recipes
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build the fastdata binary
+	cargo build --locked
+	@echo "built $(BINARY)"
+
+demo: build ## Make an example warehouse, look at it, scan it, serve it, pull from it
+	scripts/demo.sh $(BINARY) demo-warehouse
+
+test: ## Install what is needed and run every check and test
+	scripts/setup.sh
+	$(MAKE) lint unit deny docs
+
+lint: ## Format and clippy, warnings are errors
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+unit: ## Every Rust test, the integration tests included
+	scripts/test.sh
+
+deny: ## Licences, sources and duplicate versions of the dependencies
+	scripts/deny.sh
+
+docs: ## Build the API documentation, warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+check-features: ## Compile the optional catalogs (Glue, HMS): slow
+	cargo check --locked --features glue,hms
+
+fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 300) each
+	scripts/fuzz.sh
+
+bench: ## Make the reference tables and measure scans against the decode floor
+	scripts/bench.sh
+
+clean-demo: ## Remove the example warehouse
+	rm -rf demo-warehouse

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs what the tests need: cargo-deny, a Python environment with the real readers, PostgreSQL where apt and root are at hand.
+# With FASTDATA_REQUIRE=all a missing part is a failure; otherwise the tests that need it skip and say so.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=${FASTDATA_CACHE:-$HOME/.cache/fastdata}
+mkdir -p "$cache/tools"
+
+missing() {
+    if [ "${FASTDATA_REQUIRE:-}" = all ]; then
+        echo "setup: $1 is required and could not be installed" >&2
+        exit 1
+    fi
+    echo "setup: without $1; the tests that need it will skip" >&2
+}
+
+deny_version=0.18.9
+if ! "$cache/tools/bin/cargo-deny" --version 2>/dev/null | grep -q "$deny_version"; then
+    echo "setup: installing cargo-deny $deny_version (some minutes, once)"
+    # Its own target directory: the shared one stays free for our own builds.
+    env -u CARGO_TARGET_DIR cargo install --locked --quiet --root "$cache/tools" cargo-deny --version "$deny_version" || missing cargo-deny
+fi
+
+requirements=tests/interop/requirements.txt
+stamp="$cache/python/.$(sha256sum "$requirements" | cut -c1-16)"
+if [ ! -e "$stamp" ]; then
+    echo "setup: making the Python environment"
+    rm -rf "$cache/python"
+    if python3 -m venv "$cache/python" && "$cache/python/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"; then
+        touch "$stamp"
+    else
+        rm -rf "$cache/python"
+        missing "the Python environment ($requirements)"
+    fi
+fi
+
+if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "setup: installing PostgreSQL"
+        # The package would start a cluster of its own; the tests start a private one instead.
+        mkdir -p /etc/postgresql-common
+        [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; } || missing PostgreSQL
+    else
+        missing PostgreSQL
+    fi
+fi

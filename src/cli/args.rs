@@ -1,0 +1,357 @@
+//! Every flag of the `fastdata` command, with the help a person reads.
+
+use super::demo::DemoArgs;
+use crate::config::{self, Overrides};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fastdata_types::request::{Order, Sample, ScanRequest, StringEncoding};
+use fastdata_types::{Error, Result, Stage};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXIT_CODES: &str = "\
+Exit status:
+    0  done (also when the reader of a pipe went away)
+    2  wrong request or configuration, unknown table, column, ref or snapshot
+    3  the table uses something this version does not read; its name is in the message
+    4  corrupt or missing metadata, manifest, data or delete file
+    5  location not allowed, credentials missing or refused
+    6  memory budget or another limit too small
+    7  catalog, store or server unreachable
+    8  --timeout passed
+    9  the output could not be written
+   70  a fault of fastdata itself
+  130  interrupted
+
+A TABLE is namespace.table, catalog.namespace.table (parts quote as in SQL: ns.\"odd.name\"), a metadata JSON file, or a
+table directory such as ./warehouse/ns/table.";
+
+/// Rows out of Apache Iceberg tables: fast, exact, bounded.
+#[derive(Debug, Parser)]
+#[command(name = "fastdata", version, after_help = EXIT_CODES, max_term_width = 120, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Common {
+    /// An embedded warehouse: a directory with catalog.db (Iceberg's SQL catalog on SQLite) and local files
+    #[arg(long, global = true, value_name = "DIR", env = "FASTDATA_WAREHOUSE")]
+    pub warehouse: Option<PathBuf>,
+    /// Configuration file [default: fastdata.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The table directory was copied here from elsewhere: the location in its metadata stands for the directory given
+    #[arg(long, global = true)]
+    pub moved: bool,
+    /// Read locations that begin with FROM as if they began with TO (repeatable; the first match wins)
+    #[arg(long, global = true, value_name = "FROM=TO", value_parser = config::parse_rewrite)]
+    pub rewrite: Vec<(String, String)>,
+    /// Also allow tables to refer to files below this location (repeatable)
+    #[arg(long, global = true, value_name = "PREFIX")]
+    pub allow: Vec<String>,
+    /// Memory for data in flight [default: 512MiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = config::parse_bytes)]
+    pub memory: Option<u64>,
+    /// Decode threads [default: one per core]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Give up after this long, e.g. 30s, 5m
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+impl Common {
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            memory: self.memory,
+            threads: self.threads,
+            rewrites: self.rewrite.clone(),
+            allow: self.allow.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List tables
+    Tables(TablesArgs),
+    /// Show a table's schema, partitioning, properties and size
+    Describe(TableArgs),
+    /// List a table's snapshots, branches and tags
+    Snapshots(TableArgs),
+    /// List the data files a scan would read
+    Files(PlanArgs),
+    /// Show what a scan would read, and what was ruled out by which rule
+    Plan(PlanArgs),
+    /// Read rows
+    Scan(ScanArgs),
+    /// Serve tables over Arrow Flight (loopback only)
+    Serve(ServeArgs),
+    /// Make a warehouse with example tables
+    Demo(DemoArgs),
+    /// Check configuration, catalogs, credentials and one small read
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct TablesArgs {
+    /// Only this namespace (or catalog.namespace)
+    pub namespace: Option<String>,
+    /// table or json
+    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
+    pub output: Listing,
+}
+
+#[derive(Debug, Args)]
+pub struct TableArgs {
+    /// See the end of `fastdata --help`
+    pub table: String,
+    /// table or json
+    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
+    pub output: Listing,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Read one batch of this table [default: the first table that is found]
+    pub table: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listing {
+    Table,
+    Json,
+}
+
+/// Which rows of which table.
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// See the end of `fastdata --help`
+    pub table: String,
+    /// Columns, in order; a dotted path reaches into a struct. Also _file, _pos, _spec_id, _partition, _row_id,
+    /// _last_updated_sequence_number [default: all columns of the schema]
+    #[arg(long, value_name = "A,B.C")]
+    pub select: Option<String>,
+    /// Only rows for which this SQL expression is true, e.g. "price > 10 AND city IN ('Oslo', 'Rome')"
+    #[arg(long = "where", value_name = "SQL")]
+    pub filter: Option<String>,
+    /// The snapshot with this id
+    #[arg(long, value_name = "ID", group = "which", allow_negative_numbers = true)]
+    pub snapshot: Option<i64>,
+    /// A branch or tag
+    #[arg(long, value_name = "NAME", group = "which")]
+    pub r#ref: Option<String>,
+    /// The state at this time: 2026-01-31, 2026-01-31T12:00:00Z, or milliseconds from the epoch
+    #[arg(long, value_name = "TIME", group = "which", value_parser = parse_time)]
+    pub as_of: Option<i64>,
+    /// Only rows appended after this snapshot
+    #[arg(long, value_name = "ID", group = "which", allow_negative_numbers = true)]
+    pub from: Option<i64>,
+    /// ... up to this one [default: the current snapshot]
+    #[arg(long, value_name = "ID", requires = "from", allow_negative_numbers = true)]
+    pub to: Option<i64>,
+    /// At most this many rows
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// A deterministic fraction of the blocks, 0.0 to 1.0
+    #[arg(long, value_name = "F")]
+    pub sample: Option<f64>,
+    /// Which fraction
+    #[arg(long, value_name = "S", requires = "sample", default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// table or json
+    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
+    pub output: Listing,
+}
+
+#[derive(Debug, Args)]
+pub struct ScanArgs {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// How to print rows [default: table on a terminal, jsonl in a pipe]
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+    /// Write here instead of standard output: aside first, renamed when complete
+    #[arg(long, value_name = "FILE", id = "output-file")]
+    pub output_file: Option<PathBuf>,
+    /// fast: as decoded; stable: table order, the same on any number of threads and at any budget
+    #[arg(long, value_enum, default_value_t = OrderArg::Fast)]
+    pub order: OrderArg,
+    /// A batch ends at this many rows [default: 65536] ...
+    #[arg(long, value_name = "N")]
+    pub batch_rows: Option<u32>,
+    /// ... or this many bytes [default: 8MiB]
+    #[arg(long, value_name = "SIZE", value_parser = config::parse_bytes)]
+    pub batch_bytes: Option<u64>,
+    /// The Arrow type of string columns in arrow and parquet output
+    #[arg(long, value_enum, default_value_t = StringsArg::Utf8)]
+    pub strings: StringsArg,
+    /// Print what the scan cost and where the time went, on standard error
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "text", value_name = "FORMAT")]
+    pub stats: Option<StatsFormat>,
+    /// Pull from a fastdata server instead: grpc://HOST:PORT
+    #[arg(long, value_name = "URI")]
+    pub server: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8815")]
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns; the first 40 rows unless --limit or --output-file is given
+    Table,
+    /// RFC 4180 with a header; NULL is empty, an empty string is ""
+    Csv,
+    /// One JSON object a line
+    Jsonl,
+    Parquet,
+    /// Arrow IPC: the stream format on standard output, the file format in a file
+    Arrow,
+    /// Decode, count and drop
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrderArg {
+    Fast,
+    Stable,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StringsArg {
+    Utf8,
+    View,
+    Dictionary,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatsFormat {
+    Text,
+    Json,
+}
+
+impl Selection {
+    pub fn request(&self) -> Result<ScanRequest> {
+        let request = ScanRequest {
+            table: self.table.clone(),
+            snapshot_id: self.snapshot,
+            r#ref: self.r#ref.clone(),
+            as_of_ms: self.as_of,
+            from_snapshot_id: self.from,
+            to_snapshot_id: self.to,
+            columns: self.select.as_deref().map(split_columns).transpose()?.unwrap_or_default(),
+            filter: self.filter.clone().unwrap_or_default(),
+            limit: self.limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)),
+            sample: self.sample.map(|fraction| Sample { fraction, seed: self.seed }),
+            ..Default::default()
+        };
+        request.validate()?;
+        Ok(request)
+    }
+}
+
+impl ScanArgs {
+    pub fn request(&self) -> Result<ScanRequest> {
+        let mut request = self.selection.request()?;
+        request.batch_rows = self.batch_rows;
+        request.batch_bytes = self.batch_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        request.order = match self.order {
+            OrderArg::Fast => Order::Fast,
+            OrderArg::Stable => Order::Stable,
+        };
+        request.strings = match self.strings {
+            StringsArg::Utf8 => StringEncoding::Utf8,
+            StringsArg::View => StringEncoding::Utf8View,
+            StringsArg::Dictionary => StringEncoding::Dictionary,
+        };
+        request.validate()?;
+        Ok(request)
+    }
+}
+
+/// Splits at commas outside double quotes; a quoted part may hold commas.
+fn split_columns(text: &str) -> Result<Vec<String>> {
+    let mut columns = vec![String::new()];
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ',' if !quoted => columns.push(String::new()),
+            _ => columns.last_mut().unwrap_or(&mut String::new()).push(c),
+        }
+    }
+    let columns: Vec<String> = columns.iter().map(|column| column.trim().to_owned()).collect();
+    if quoted || columns.iter().any(String::is_empty) {
+        return Err(Error::invalid(Stage::Request, format!("--select '{text}': an empty name or an open quote"))
+            .advice("write --select a,b.c; a name with a comma is quoted: --select 'a,\"x,y\"'"));
+    }
+    Ok(columns)
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("'{text}' is no time; write e.g. 500ms, 30s, 5m, 1h")),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| format!("'{text}' is no time; write e.g. 500ms, 30s, 5m, 1h"))? * factor;
+    Duration::try_from_secs_f64(seconds).ok().filter(|d| !d.is_zero()).ok_or_else(|| format!("'{text}' is no usable time"))
+}
+
+/// Milliseconds from the epoch.
+fn parse_time(text: &str) -> Result<i64, String> {
+    if let Ok(milliseconds) = text.parse::<i64>() {
+        return Ok(milliseconds);
+    }
+    fastdata_types::value::parse_timestamp(text, 1_000_000_000)
+        .map(|nanoseconds| nanoseconds.div_euclid(1_000_000))
+        .ok_or_else(|| format!("'{text}' is no time; write 2026-01-31, 2026-01-31T12:00:00Z or milliseconds from the epoch"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn columns_split_at_commas_outside_quotes() {
+        assert_eq!(split_columns("a, b.c,\"x,y\"").unwrap(), ["a", "b.c", "x,y"]);
+        assert!(split_columns("a,,b").is_err());
+        assert!(split_columns("\"a").is_err());
+    }
+
+    #[test]
+    fn times_and_durations_parse() {
+        assert_eq!(parse_time("1970-01-01T00:00:01Z"), Ok(1000));
+        assert_eq!(parse_time("1970-01-02"), Ok(86_400_000));
+        assert_eq!(parse_time("17"), Ok(17));
+        assert!(parse_time("yesterday").is_err());
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert!(parse_duration("0").is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! The command line: flags in, rows or tables out, errors with the next step, documented exit statuses.
+
+pub mod args;
+mod demo;
+mod doctor;
+mod inspect;
+mod output;
+mod plan;
+mod progress;
+mod scan;
+mod serve;
+mod text;
+
+use crate::assemble::{self, Paths};
+use crate::config;
+use crate::engine::Engine;
+use args::{Cli, Command, Common};
+use clap::Parser;
+use fastdata_types::{Error, ErrorKind, Result, Stage};
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Parses the arguments, runs the command, prints what went wrong.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are no errors; a pipe that closes while they print is none either.
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    init_tracing();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if output::is_broken_pipe(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            report(&e);
+            ExitCode::from(e.kind().exit_code())
+        }
+    }
+}
+
+/// `FASTDATA_LOG=debug` shows what the stages do, on standard error.
+fn init_tracing() {
+    if let Ok(filter) = std::env::var("FASTDATA_LOG") {
+        let filter = tracing_subscriber::EnvFilter::new(filter);
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+}
+
+fn report(error: &Error) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "error: {}\n  {}", error.kind(), error.message().replace('\n', "\n  "));
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !error.message().contains(&text) {
+            let _ = writeln!(stderr, "  cause: {text}");
+        }
+        source = cause.source();
+    }
+    if let Some(advice) = error.advice_text() {
+        let _ = writeln!(stderr, "  help: {advice}");
+    }
+    if error.retryable() {
+        let _ = writeln!(stderr, "  trying again may help");
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    if let Command::Demo(args) = &cli.command {
+        return demo::run(args);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("fastdata-io")
+        .build()
+        .map_err(|e| Error::internal(Stage::Config, format!("starting the runtime: {e}")))?;
+    let outcome = runtime.block_on(bounded(&cli.common, dispatch(cli)));
+    // Reads that are still on the blocking pool are not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(cli: &Cli) -> Result<()> {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Tables(args) => inspect::tables(&engine(common)?, args).await,
+        Command::Describe(args) => inspect::describe(&engine(common)?, args).await,
+        Command::Snapshots(args) => inspect::snapshots(&engine(common)?, args).await,
+        Command::Files(args) => plan::files(&engine(common)?, args).await,
+        Command::Plan(args) => plan::plan(&engine(common)?, args).await,
+        Command::Scan(args) => scan::run(common, args).await,
+        Command::Serve(args) => serve::run(common, args).await,
+        Command::Doctor(args) => doctor::run(common, args).await,
+        Command::Demo(args) => demo::run(args),
+    }
+}
+
+/// Ends at the deadline and at Ctrl-C, whichever comes first. A server handles its own signals.
+async fn bounded(common: &Common, work: impl Future<Output = Result<()>>) -> Result<()> {
+    let deadline = async {
+        match common.timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        () = deadline => Err(Error::new(
+            ErrorKind::DeadlineExceeded,
+            Stage::Request,
+            format!("not done after --timeout {:?}", common.timeout.unwrap_or_default()),
+        )
+        .advice("give a longer --timeout, or read less: --where, --select, --limit")),
+        _ = tokio::signal::ctrl_c() => Err(Error::new(ErrorKind::Cancelled, Stage::Request, "interrupted")),
+    }
+}
+
+/// The engine that the flags and the configuration describe; paths allowed.
+fn engine(common: &Common) -> Result<Engine> {
+    let environment: Vec<(String, String)> = std::env::vars().collect();
+    let settings = config::load(&common.overrides(), &environment)?;
+    assemble::engine(&settings, common.warehouse.as_deref(), Paths::Allowed { moved: common.moved })
+}

@@ -1,0 +1,171 @@
+//! `fastdata scan`: rows of one table, from the embedded engine or a server.
+
+use super::args::{Common, Format, ScanArgs, StatsFormat};
+use super::output::{self, Sink};
+use super::progress::Progress;
+use super::text;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use fastdata_types::stats::{ScanStats, StatsCollector};
+use fastdata_types::{Error, Result, ScanRequest, Stage};
+use futures::{Stream, StreamExt};
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+pub async fn run(common: &Common, args: &ScanArgs) -> Result<()> {
+    let mut request = args.request()?;
+    let to_terminal = args.output_file.is_none() && std::io::stdout().is_terminal();
+    let format = args.output.unwrap_or(if to_terminal { Format::Table } else { Format::Jsonl });
+    if to_terminal && matches!(format, Format::Parquet | Format::Arrow) {
+        return Err(Error::invalid(Stage::Output, "parquet and arrow are binary and standard output is a terminal")
+            .advice("add --output-file FILE, or pipe the output"));
+    }
+    // One row more than is shown tells whether there are more.
+    let shown = (format == Format::Table && request.limit.is_none() && args.output_file.is_none()).then_some(output::TERMINAL_ROWS);
+    if let Some(shown) = shown {
+        request.limit = Some(shown + 1);
+    }
+    let source = match &args.server {
+        Some(server) => served(server, &request).await?,
+        None => embedded(common, &request).await?,
+    };
+    pull(source, args, format, shown, to_terminal && format != Format::None).await
+}
+
+/// Batches from either side, with what is known about them beforehand.
+struct Source {
+    schema: SchemaRef,
+    rows_estimated: Option<u64>,
+    stats: Arc<StatsCollector>,
+    notes: Vec<String>,
+    batches: std::pin::Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>,
+}
+
+async fn embedded(common: &Common, request: &ScanRequest) -> Result<Source> {
+    let engine = super::engine(common)?;
+    let scan = engine.scan(request).await?;
+    let mut notes = scan.plan.table.notes.clone();
+    notes.extend(scan.plan.report.notes.iter().cloned());
+    let estimated = scan.plan.report.rows_estimated;
+    let estimated = request.limit.map_or(estimated, |limit| estimated.min(limit as u64));
+    Ok(Source {
+        schema: Arc::clone(&scan.stream.schema),
+        rows_estimated: Some(estimated),
+        stats: Arc::clone(&scan.stream.stats),
+        notes,
+        batches: Box::pin(scan.stream),
+    })
+}
+
+async fn served(server: &str, request: &ScanRequest) -> Result<Source> {
+    let client = fastdata_client::Client::connect(server).await?;
+    let pull = client.scan(request).await?;
+    let stats = Arc::new(StatsCollector::default());
+    let counted = Arc::clone(&stats);
+    let batches = pull.batches.inspect(move |batch| {
+        if let Ok(batch) = batch {
+            StatsCollector::add(&counted.rows, batch.num_rows() as u64);
+            StatsCollector::add(&counted.batches, 1);
+            let bytes = batch.get_array_memory_size() as u64;
+            StatsCollector::add(&counted.bytes_returned, bytes);
+            StatsCollector::add(&counted.bytes_fetched, bytes);
+        }
+    });
+    Ok(Source { schema: pull.schema, rows_estimated: pull.rows_estimated, stats, notes: vec![], batches: Box::pin(batches) })
+}
+
+async fn pull(mut source: Source, args: &ScanArgs, format: Format, shown: Option<i64>, rows_to_terminal: bool) -> Result<()> {
+    let started = Instant::now();
+    for note in &source.notes {
+        let _ = writeln!(std::io::stderr(), "note: {note}");
+    }
+    let limited = args.selection.limit.is_some();
+    let mut sink: Box<dyn Sink> = output::open(format, args.output_file.as_deref(), Arc::clone(&source.schema), limited)?;
+    let progress = Progress::start(source.rows_estimated, rows_to_terminal);
+    let mut rows = 0u64;
+    let mut more = false;
+    while let Some(batch) = source.batches.next().await {
+        let mut batch = batch?;
+        if let Some(shown) = shown {
+            let left = (shown as u64).saturating_sub(rows);
+            if batch.num_rows() as u64 > left {
+                more = true;
+                batch = batch.slice(0, left as usize);
+            }
+        }
+        rows += batch.num_rows() as u64;
+        if batch.num_rows() > 0 {
+            sink.write(&batch)?;
+        }
+        progress.update(&source.stats);
+    }
+    progress.finish();
+    sink.finish()?;
+    source.stats.total_us.store(started.elapsed().as_micros() as u64, Ordering::Relaxed);
+    let mut stderr = std::io::stderr().lock();
+    if more {
+        let _ = writeln!(stderr, "the first {rows} rows; --limit N shows more, -o jsonl prints all");
+    }
+    if format == Format::None {
+        let _ = writeln!(stderr, "{} rows", text::count(rows));
+    }
+    let stats = source.stats.snapshot();
+    match args.stats {
+        Some(StatsFormat::Text) => print_stats(&mut stderr, &stats),
+        Some(StatsFormat::Json) => {
+            let _ = writeln!(stderr, "{}", serde_json::to_string(&stats).unwrap_or_default());
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+fn print_stats(out: &mut impl Write, stats: &ScanStats) {
+    let seconds = stats.total_us as f64 / 1e6;
+    let rate = if seconds > 0.0 { stats.bytes_returned as f64 / seconds } else { 0.0 };
+    let lines = [
+        ("rows", format!("{} in {} batches, {}", text::count(stats.rows), text::count(stats.batches), text::bytes(stats.bytes_returned))),
+        (
+            "decoded",
+            format!(
+                "{} rows, {} deleted, {} filtered out",
+                text::count(stats.rows_decoded),
+                text::count(stats.rows_deleted),
+                text::count(stats.rows_filtered)
+            ),
+        ),
+        (
+            "read",
+            format!(
+                "{} files, {} row groups ({} pruned), {} delete files",
+                text::count(stats.files_read),
+                text::count(stats.row_groups_read),
+                text::count(stats.row_groups_pruned),
+                text::count(stats.delete_files_read)
+            ),
+        ),
+        (
+            "storage",
+            format!("{} in {} requests, {} retries", text::bytes(stats.bytes_fetched), text::count(stats.requests), text::count(stats.retries)),
+        ),
+        (
+            "time",
+            format!(
+                "{} in all: planning {}; over all threads: storage {}, decode {}, filter {}, deletes {}; output {}",
+                text::micros(stats.total_us),
+                text::micros(stats.planning_us),
+                text::micros(stats.storage_us),
+                text::micros(stats.decode_us),
+                text::micros(stats.filter_us),
+                text::micros(stats.delete_us),
+                text::micros(stats.consumer_us)
+            ),
+        ),
+        ("rate", format!("{}/s", text::bytes(rate as u64))),
+    ];
+    for (name, value) in lines {
+        let _ = writeln!(out, "{name:>8}  {value}");
+    }
+}

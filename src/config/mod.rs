@@ -1,0 +1,297 @@
+//! Settings: `fastdata.toml`, then `FASTDATA_*` variables, then flags; the later wins. Resolved once into plain structs.
+//!
+//! Contract: every problem is reported at once, each with its key and the file (or variable) it stands in. Catalogs use Iceberg's
+//! property names (`uri`, `warehouse`, `s3.endpoint`, ...) unchanged.
+//!
+//! ```toml
+//! default-catalog = "lake"
+//! memory = "1GiB"
+//! threads = 8
+//! rewrites = ["s3a://warehouse/=/data/warehouse/"]
+//! allow = ["s3://shared-data/"]
+//!
+//! [catalogs.lake]
+//! type = "rest"
+//! uri = "https://catalog.example.com"
+//! credential = "id:secret"
+//! ```
+
+use fastdata_types::{Error, ErrorKind, Result, Stage};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The file that is read where no other is named, if it is there.
+pub const DEFAULT_FILE: &str = "fastdata.toml";
+pub const DEFAULT_MEMORY: u64 = 512 << 20;
+
+#[derive(Clone, PartialEq)]
+pub struct Settings {
+    pub catalogs: BTreeMap<String, CatalogSettings>,
+    pub default_catalog: Option<String>,
+    /// `FROM=TO` prefixes for every catalog and path.
+    pub rewrites: Vec<(String, String)>,
+    /// Location prefixes that tables may refer to, beside their catalog's own.
+    pub allow: Vec<String>,
+    /// Bytes.
+    pub memory: u64,
+    /// Decode threads; 0 is one per core.
+    pub threads: usize,
+    /// The file these came from, if any.
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Clone, Default, PartialEq)]
+pub struct CatalogSettings {
+    pub properties: BTreeMap<String, String>,
+    pub rewrites: Vec<(String, String)>,
+    pub allow: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            catalogs: BTreeMap::new(),
+            default_catalog: None,
+            rewrites: vec![],
+            allow: vec![],
+            memory: DEFAULT_MEMORY,
+            threads: 0,
+            file: None,
+        }
+    }
+}
+
+/// What the command line says, over everything else.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub config: Option<PathBuf>,
+    pub memory: Option<u64>,
+    pub threads: Option<usize>,
+    pub rewrites: Vec<(String, String)>,
+    pub allow: Vec<String>,
+}
+
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn add(&mut self, origin: &str, key: &str, what: impl std::fmt::Display) {
+        self.0.push(format!("{origin}: {key}: {what}"));
+    }
+}
+
+/// Reads the settings. `environment` is the process environment, passed in so that tests choose it.
+pub fn load(overrides: &Overrides, environment: &[(String, String)]) -> Result<Settings> {
+    let mut settings = Settings::default();
+    let mut problems = Problems(vec![]);
+    if let Some((path, text)) = read_file(overrides, environment)? {
+        let origin = path.display().to_string();
+        match text.parse::<toml::Table>() {
+            Ok(table) => read_table(&table, &origin, &mut settings, &mut problems),
+            Err(e) => problems.0.push(format!("{origin}: {}", e.to_string().trim_end())),
+        }
+        settings.file = Some(path);
+    }
+    read_environment(environment, &mut settings, &mut problems);
+    settings.memory = overrides.memory.unwrap_or(settings.memory);
+    settings.threads = overrides.threads.unwrap_or(settings.threads);
+    // Flags come first: the first matching rewrite wins.
+    settings.rewrites.splice(0..0, overrides.rewrites.iter().cloned());
+    settings.allow.extend(overrides.allow.iter().cloned());
+    if let Some(name) = &settings.default_catalog
+        && !settings.catalogs.contains_key(name)
+    {
+        problems.0.push(format!("default-catalog: '{name}' is not among the catalogs ({})", names(&settings)));
+    }
+    if problems.0.is_empty() {
+        return Ok(settings);
+    }
+    let count = problems.0.len();
+    let plural = if count == 1 { "problem" } else { "problems" };
+    Err(Error::new(ErrorKind::Config, Stage::Config, format!("{count} {plural} in the configuration:\n  {}", problems.0.join("\n  ")))
+        .advice("`fastdata doctor` checks the configuration again; docs/configuration.md lists every key"))
+}
+
+fn names(settings: &Settings) -> String {
+    settings.catalogs.keys().cloned().collect::<Vec<_>>().join(", ")
+}
+
+fn read_file(overrides: &Overrides, environment: &[(String, String)]) -> Result<Option<(PathBuf, String)>> {
+    let named = overrides
+        .config
+        .clone()
+        .or_else(|| environment.iter().find(|(key, _)| key == "FASTDATA_CONFIG").map(|(_, value)| PathBuf::from(value)));
+    let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    if named.is_none() && !Path::new(DEFAULT_FILE).exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(|e| {
+        Error::new(ErrorKind::Config, Stage::Config, format!("{}: {e}", path.display()))
+            .advice("name a readable file with --config or FASTDATA_CONFIG")
+    })?;
+    Ok(Some((path, text)))
+}
+
+fn read_table(table: &toml::Table, origin: &str, settings: &mut Settings, problems: &mut Problems) {
+    for (key, value) in table {
+        match key.as_str() {
+            "default-catalog" => match value.as_str() {
+                Some(name) => settings.default_catalog = Some(name.to_owned()),
+                None => problems.add(origin, key, "must be a string"),
+            },
+            "memory" => match value.as_str().map(parse_bytes) {
+                Some(Ok(bytes)) => settings.memory = bytes,
+                Some(Err(why)) => problems.add(origin, key, why),
+                None => problems.add(origin, key, "must be a string such as \"512MiB\""),
+            },
+            "threads" => match value.as_integer().and_then(|n| usize::try_from(n).ok()) {
+                Some(threads) => settings.threads = threads,
+                None => problems.add(origin, key, "must be a number of threads, 0 for one per core"),
+            },
+            "rewrites" => settings.rewrites = rewrites_of(value, origin, key, problems),
+            "allow" => settings.allow = strings_of(value, origin, key, problems),
+            "catalogs" => match value.as_table() {
+                Some(catalogs) => {
+                    for (name, value) in catalogs {
+                        let key = format!("catalogs.{name}");
+                        match value.as_table() {
+                            Some(table) => {
+                                settings.catalogs.insert(name.clone(), read_catalog(table, origin, &key, problems));
+                            }
+                            None => problems.add(origin, &key, "must be a table of properties"),
+                        }
+                    }
+                }
+                None => problems.add(origin, key, "must be a table: [catalogs.NAME]"),
+            },
+            _ => {
+                let known = ["default-catalog", "memory", "threads", "rewrites", "allow", "catalogs"];
+                let near = fastdata_types::error::nearest(key, known);
+                let hint = near.first().map_or_else(|| format!("known keys: {}", known.join(", ")), |near| format!("did you mean '{near}'?"));
+                problems.add(origin, key, format!("unknown key; {hint}"));
+            }
+        }
+    }
+}
+
+fn read_catalog(table: &toml::Table, origin: &str, key: &str, problems: &mut Problems) -> CatalogSettings {
+    let mut catalog = CatalogSettings::default();
+    for (property, value) in table {
+        let key = format!("{key}.{property}");
+        match property.as_str() {
+            "rewrites" => catalog.rewrites = rewrites_of(value, origin, &key, problems),
+            "allow" => catalog.allow = strings_of(value, origin, &key, problems),
+            _ => flatten(property, value, origin, &key, &mut catalog.properties, problems),
+        }
+    }
+    catalog
+}
+
+/// `s3.endpoint = "x"` in TOML is a nested table: Iceberg's property names are the dotted paths.
+fn flatten(name: &str, value: &toml::Value, origin: &str, key: &str, into: &mut BTreeMap<String, String>, problems: &mut Problems) {
+    match value {
+        toml::Value::String(text) => {
+            into.insert(name.to_owned(), text.clone());
+        }
+        toml::Value::Boolean(flag) => {
+            into.insert(name.to_owned(), flag.to_string());
+        }
+        toml::Value::Integer(number) => {
+            into.insert(name.to_owned(), number.to_string());
+        }
+        toml::Value::Table(table) => {
+            for (part, value) in table {
+                flatten(&format!("{name}.{part}"), value, origin, &format!("{key}.{part}"), into, problems);
+            }
+        }
+        _ => problems.add(origin, key, "must be a string, a number or true/false"),
+    }
+}
+
+fn strings_of(value: &toml::Value, origin: &str, key: &str, problems: &mut Problems) -> Vec<String> {
+    let strings = value.as_array().map(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
+    match strings {
+        Some(Some(strings)) => strings,
+        _ => {
+            problems.add(origin, key, "must be a list of strings");
+            vec![]
+        }
+    }
+}
+
+fn rewrites_of(value: &toml::Value, origin: &str, key: &str, problems: &mut Problems) -> Vec<(String, String)> {
+    let mut rewrites = Vec::new();
+    for text in strings_of(value, origin, key, problems) {
+        match parse_rewrite(&text) {
+            Ok(rewrite) => rewrites.push(rewrite),
+            Err(why) => problems.add(origin, key, why),
+        }
+    }
+    rewrites
+}
+
+/// `FASTDATA_MEMORY`, `FASTDATA_THREADS`, `FASTDATA_DEFAULT_CATALOG`, and `FASTDATA_CATALOG__NAME__S3__ENDPOINT` for property
+/// `s3.endpoint` of catalog `name`: `__` stands for a dot, `_` for a dash.
+fn read_environment(environment: &[(String, String)], settings: &mut Settings, problems: &mut Problems) {
+    for (variable, value) in environment {
+        let origin = "environment";
+        match variable.as_str() {
+            "FASTDATA_MEMORY" => match parse_bytes(value) {
+                Ok(bytes) => settings.memory = bytes,
+                Err(why) => problems.add(origin, variable, why),
+            },
+            "FASTDATA_THREADS" => match value.parse() {
+                Ok(threads) => settings.threads = threads,
+                Err(_) => problems.add(origin, variable, format!("'{value}' is no number of threads")),
+            },
+            "FASTDATA_DEFAULT_CATALOG" => settings.default_catalog = Some(value.clone()),
+            _ => {
+                let Some(path) = variable.strip_prefix("FASTDATA_CATALOG__") else { continue };
+                match path.split_once("__") {
+                    Some((name, property)) if !name.is_empty() && !property.is_empty() => {
+                        let name = name.to_lowercase().replace('_', "-");
+                        let name = settings.catalogs.keys().find(|known| known.to_lowercase() == name).cloned().unwrap_or(name);
+                        let property = property.to_lowercase().replace("__", ".").replace('_', "-");
+                        settings.catalogs.entry(name).or_default().properties.insert(property, value.clone());
+                    }
+                    _ => problems.add(origin, variable, "write FASTDATA_CATALOG__NAME__PROPERTY, with __ for a dot and _ for a dash"),
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of `512MiB`, `1GiB`, `64MB`, `1073741824`.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("'{text}' is no size; write e.g. 512MiB, 2GiB or a number of bytes");
+    let trimmed = text.trim();
+    let split = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(split);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        _ => return Err(wrong()),
+    };
+    let value: f64 = number.parse().map_err(|_| wrong())?;
+    let bytes = value * factor as f64;
+    if bytes < 1.0 || bytes > (1u64 << 50) as f64 {
+        return Err(wrong());
+    }
+    Ok(bytes as u64)
+}
+
+/// `FROM=TO`, split at the first `=`.
+pub fn parse_rewrite(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.to_owned(), to.to_owned())),
+        _ => Err(format!("'{text}' is no rewrite; write FROM=TO, e.g. s3a://warehouse/=/data/warehouse/")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

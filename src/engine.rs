@@ -1,0 +1,222 @@
+//! The flow of a scan: name -> table -> snapshot -> plan -> batches.
+//!
+//! Contract: every surface (command line, Flight server, later Python and SQL) asks here and nowhere else, so that embedded and served
+//! scans agree to the row. Nothing here does I/O of its own: the stages do.
+
+use fastdata_plan as plan;
+use fastdata_read::{ReadContext, ReadOptions};
+use fastdata_types::error::nearest;
+use fastdata_types::{
+    BatchStream, Catalog, Error, MemoryBudget, Result, ScanPlan, ScanRequest, Stage, TableName, TableState,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// Resolves a reference that is a path (metadata file or table directory) instead of a name.
+#[async_trait::async_trait]
+pub trait PathTables: Send + Sync {
+    async fn load(&self, location: &str) -> Result<TableState>;
+}
+
+pub struct Engine {
+    pub(crate) catalogs: BTreeMap<String, Arc<dyn Catalog>>,
+    /// Where a name goes whose first part is no configured catalog.
+    pub(crate) default_catalog: Option<String>,
+    /// `None` where paths are refused: a server must not open what a caller names.
+    pub(crate) paths: Option<Arc<dyn PathTables>>,
+    pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) pool: Arc<rayon::ThreadPool>,
+}
+
+/// A planned scan and its rows.
+pub struct Scan {
+    pub plan: Arc<ScanPlan>,
+    pub stream: BatchStream,
+}
+
+/// The snapshot and schema that an earlier plan chose, so that commits made since do not show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    pub table_uuid: Option<String>,
+    pub snapshot_id: Option<i64>,
+    pub schema_id: i32,
+}
+
+impl Pin {
+    pub fn of(plan: &ScanPlan) -> Pin {
+        Pin { table_uuid: plan.table.metadata.uuid.clone(), snapshot_id: plan.snapshot_id, schema_id: plan.schema.id }
+    }
+}
+
+/// One row of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListedTable {
+    pub catalog: String,
+    pub name: TableName,
+}
+
+impl Engine {
+    pub fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.budget
+    }
+
+    pub fn catalogs(&self) -> &BTreeMap<String, Arc<dyn Catalog>> {
+        &self.catalogs
+    }
+
+    pub fn default_catalog(&self) -> Option<&str> {
+        self.default_catalog.as_deref()
+    }
+
+    /// Every table of every catalog, or of one namespace (`ns` or `catalog.ns`).
+    pub async fn tables(&self, namespace: Option<&str>) -> Result<Vec<ListedTable>> {
+        let parts = namespace.map(TableName::parse_parts).transpose()?.unwrap_or_default();
+        let (only, namespace) = match parts.split_first() {
+            Some((first, rest)) if self.catalogs.contains_key(first) => (Some(first.clone()), rest.to_vec()),
+            Some(_) => (self.default_catalog.clone(), parts),
+            None => (None, vec![]),
+        };
+        let mut listed = Vec::new();
+        for (name, catalog) in self.catalogs.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == *name)) {
+            let tables = catalog.list((!namespace.is_empty()).then_some(&namespace[..])).await?;
+            listed.extend(tables.into_iter().map(|table| ListedTable { catalog: name.clone(), name: table }));
+        }
+        Ok(listed)
+    }
+
+    /// The current state of the table a reference names.
+    pub async fn table(&self, reference: &str) -> Result<TableState> {
+        if is_path(reference) {
+            return match &self.paths {
+                Some(paths) => paths.load(reference).await,
+                None => Err(Error::invalid(Stage::Request, "a server reads tables by name, not by path")
+                    .advice("name the table as namespace.table")),
+            };
+        }
+        let parts = TableName::parse_parts(reference)?;
+        let (catalog, mut parts) = self.catalog_of(reference, parts)?;
+        let Some(name) = parts.pop().filter(|_| !parts.is_empty()) else {
+            return Err(Error::invalid(Stage::Request, format!("table name '{reference}' has no namespace"))
+                .advice("write namespace.table, or ./path for a table directory; `fastdata tables` lists what there is"));
+        };
+        catalog.load(&TableName { namespace: parts, name }).await
+    }
+
+    /// The table whose name parts are given as they are, never split: a Flight path.
+    pub async fn table_at(&self, parts: &[String]) -> Result<TableState> {
+        let (catalog, mut parts) = self.catalog_of(&parts.join("."), parts.to_vec())?;
+        let Some(name) = parts.pop().filter(|_| !parts.is_empty()) else {
+            return Err(Error::invalid(Stage::Request, "a path names at least a namespace and a table").advice("send the path [namespace, table]"));
+        };
+        catalog.load(&TableName { namespace: parts, name }).await
+    }
+
+    /// The first part is a catalog only if one of that name is configured.
+    fn catalog_of(&self, reference: &str, mut parts: Vec<String>) -> Result<(&Arc<dyn Catalog>, Vec<String>)> {
+        if parts.len() > 1
+            && let Some(catalog) = self.catalogs.get(&parts[0])
+        {
+            parts.remove(0);
+            return Ok((catalog, parts));
+        }
+        if let Some(catalog) = self.default_catalog.as_ref().and_then(|name| self.catalogs.get(name)) {
+            return Ok((catalog, parts));
+        }
+        if self.catalogs.is_empty() {
+            return Err(Error::new(fastdata_types::ErrorKind::Config, Stage::Config, format!("no catalog to look up '{reference}' in"))
+                .advice("give --warehouse DIR, or name catalogs in fastdata.toml, or give a table directory such as ./table"));
+        }
+        let known: Vec<&str> = self.catalogs.keys().map(String::as_str).collect();
+        let near = nearest(&parts[0], known.iter().copied());
+        let hint = if near.is_empty() { &known } else { &near };
+        Err(Error::not_found(Stage::Request, format!("'{}' is no configured catalog and there is no default one", parts[0]))
+            .advice(format!("start the name with one of: {}; or set default-catalog", hint.join(", "))))
+    }
+
+    /// Decides what a scan would read, without reading it.
+    pub async fn plan(&self, request: &ScanRequest) -> Result<ScanPlan> {
+        request.validate()?;
+        let table = self.table(&request.table).await?;
+        self.plan_table(Arc::new(table), request).await
+    }
+
+    /// Plans the same request again at the snapshot and schema of an earlier plan.
+    pub async fn plan_pinned(&self, request: &ScanRequest, pin: &Pin) -> Result<ScanPlan> {
+        request.validate()?;
+        let table = self.table(&request.table).await?;
+        if table.metadata.uuid != pin.table_uuid {
+            return Err(Error::not_found(Stage::Request, format!("table '{}' was dropped and made again since it was planned", request.table))
+                .advice("plan the scan again"));
+        }
+        let selection = plan::select_pinned(&table.metadata, request, pin.snapshot_id, pin.schema_id)?;
+        self.plan_selected(Arc::new(table), request, selection).await
+    }
+
+    pub async fn plan_table(&self, table: Arc<TableState>, request: &ScanRequest) -> Result<ScanPlan> {
+        let selection = plan::select(&table.metadata, request)?;
+        self.plan_selected(table, request, selection).await
+    }
+
+    async fn plan_selected(&self, table: Arc<TableState>, request: &ScanRequest, selection: plan::Selection) -> Result<ScanPlan> {
+        let started = Instant::now();
+        let bindable = selection.bindable_schema(&table.metadata)?;
+        let projection = plan::project(&bindable, &request.columns, selection.schema())?;
+        let filter = match request.filter.trim() {
+            "" => None,
+            text => Some(Arc::new(fastdata_filter::bind(text, &bindable)?)),
+        };
+        let mut plan = plan::plan(table, request, selection, projection, filter).await?;
+        plan.report.planning_us = started.elapsed().as_micros() as u64;
+        Ok(plan)
+    }
+
+    pub async fn scan(&self, request: &ScanRequest) -> Result<Scan> {
+        let plan = self.plan(request).await?;
+        self.read(Arc::new(plan), request)
+    }
+
+    /// Reads what was planned. Call it inside a tokio runtime.
+    pub fn read(&self, plan: Arc<ScanPlan>, request: &ScanRequest) -> Result<Scan> {
+        let options = ReadOptions {
+            batch_rows: request.batch_rows(),
+            batch_bytes: request.batch_bytes(),
+            order: request.order,
+            strings: request.strings,
+            limit: request.limit.map(|limit| limit as u64),
+        };
+        let context = ReadContext { budget: Arc::clone(&self.budget), pool: Arc::clone(&self.pool), stats: Arc::default() };
+        context.stats.planning_us.store(plan.report.planning_us, Ordering::Relaxed);
+        let stream = fastdata_read::read(Arc::clone(&plan), options, context)?;
+        Ok(Scan { plan, stream })
+    }
+}
+
+/// Whether a table reference is a path rather than a name: a URL, something with a slash, or a metadata file.
+pub fn is_path(reference: &str) -> bool {
+    reference.contains("://")
+        || reference.starts_with("file:")
+        || reference.starts_with('/')
+        || reference == "."
+        || reference == ".."
+        || (reference.contains('/') && !reference.contains('"'))
+        || reference.ends_with(".metadata.json")
+        || reference.ends_with(".metadata.json.gz")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_quotes_are_no_paths() {
+        for path in ["./t", "/t", "s3://b/t", "a/b", "v1.metadata.json", "00001-a.gz.metadata.json", "file:/x", "."] {
+            assert!(is_path(path), "{path}");
+        }
+        for name in ["ns.t", "c.ns.t", r#"ns."a/b""#, "t"] {
+            assert!(!is_path(name), "{name}");
+        }
+    }
+}

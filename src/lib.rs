@@ -1,0 +1,10 @@
+//! fastdata: rows out of Apache Iceberg tables.
+//!
+//! [`engine`] is the flow (resolve -> plan -> read) on one page and [`assemble`] the wiring; the stages themselves are the crates
+//! below `crates/`, which know only `fastdata_types`. [`serve`] and [`cli`] are two surfaces over the same engine.
+
+pub mod assemble;
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod serve;

@@ -1,0 +1,143 @@
+//! The Flight service: four calls answered, the others `UNIMPLEMENTED`.
+
+use super::status::status_of;
+use crate::engine::Engine;
+use arrow::datatypes::Schema;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_descriptor::DescriptorType;
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::{
+    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
+    IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
+};
+use fastdata_types::arrow_type::arrow_schema;
+use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage, TableName};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use std::sync::Arc;
+use tonic::{Request, Response, Status, Streaming};
+
+pub struct Flight {
+    engine: Arc<Engine>,
+}
+
+type Answer<T> = std::result::Result<Response<T>, Status>;
+
+impl Flight {
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Flight { engine }
+    }
+
+    /// The request that a descriptor means.
+    fn request_of(&self, descriptor: &FlightDescriptor) -> Result<ScanRequest> {
+        match descriptor.r#type() {
+            DescriptorType::Cmd => ScanRequest::from_json(&descriptor.cmd),
+            DescriptorType::Path => {
+                let mut parts = descriptor.path.clone();
+                let name = parts.pop().unwrap_or_default();
+                Ok(ScanRequest::table(TableName { namespace: parts, name }.to_string()))
+            }
+            DescriptorType::Unknown => Err(Error::invalid(Stage::Serve, "a descriptor without a type")
+                .advice("send a path [namespace, table] or a command with a ScanRequest as JSON")),
+        }
+    }
+
+    async fn planned(&self, descriptor: &FlightDescriptor) -> Result<(ScanRequest, ScanPlan)> {
+        let mut request = self.request_of(descriptor)?;
+        let plan = self.engine.plan(&request).await?;
+        // Commits that come later do not show: whatever was asked for, the snapshot is this one from now on.
+        if request.from_snapshot_id.is_some() {
+            request.to_snapshot_id = request.to_snapshot_id.or(plan.snapshot_id);
+        }
+        Ok((request, plan))
+    }
+
+    fn schema_of(request: &ScanRequest, plan: &ScanPlan) -> Result<Schema> {
+        arrow_schema(&plan.projection, request.strings)
+    }
+}
+
+#[tonic::async_trait]
+impl FlightService for Flight {
+    type HandshakeStream = BoxStream<'static, std::result::Result<HandshakeResponse, Status>>;
+    type ListFlightsStream = BoxStream<'static, std::result::Result<FlightInfo, Status>>;
+    type DoGetStream = BoxStream<'static, std::result::Result<FlightData, Status>>;
+    type DoPutStream = BoxStream<'static, std::result::Result<PutResult, Status>>;
+    type DoExchangeStream = BoxStream<'static, std::result::Result<FlightData, Status>>;
+    type DoActionStream = BoxStream<'static, std::result::Result<arrow_flight::Result, Status>>;
+    type ListActionsStream = BoxStream<'static, std::result::Result<ActionType, Status>>;
+
+    async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Answer<FlightInfo> {
+        let descriptor = request.into_inner();
+        let (request, plan) = self.planned(&descriptor).await.map_err(|e| status_of(&e))?;
+        let schema = Flight::schema_of(&request, &plan).map_err(|e| status_of(&e))?;
+        let ticket = super::ticket::Ticket::of(&request, &plan);
+        let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.to_bytes()));
+        let rows = i64::try_from(plan.report.rows_estimated).unwrap_or(i64::MAX);
+        let bytes = i64::try_from(plan.report.bytes).unwrap_or(i64::MAX);
+        let info = FlightInfo::new()
+            .try_with_schema(&schema)
+            .map_err(|e| Status::internal(format!("encoding the schema: {e}")))?
+            .with_descriptor(descriptor)
+            .with_endpoint(endpoint)
+            .with_total_records(rows)
+            .with_total_bytes(bytes)
+            .with_ordered(true);
+        Ok(Response::new(info))
+    }
+
+    async fn get_schema(&self, request: Request<FlightDescriptor>) -> Answer<SchemaResult> {
+        let (request, plan) = self.planned(&request.into_inner()).await.map_err(|e| status_of(&e))?;
+        let schema = Flight::schema_of(&request, &plan).map_err(|e| status_of(&e))?;
+        let options = arrow::ipc::writer::IpcWriteOptions::default();
+        let IpcMessage(bytes) = SchemaAsIpc::new(&schema, &options)
+            .try_into()
+            .map_err(|e: arrow::error::ArrowError| Status::internal(format!("encoding the schema: {e}")))?;
+        Ok(Response::new(SchemaResult { schema: bytes }))
+    }
+
+    async fn do_get(&self, request: Request<Ticket>) -> Answer<Self::DoGetStream> {
+        let ticket = super::ticket::Ticket::from_bytes(&request.into_inner().ticket).map_err(|e| status_of(&e))?;
+        let scan = ticket.open(&self.engine).await.map_err(|e| status_of(&e))?;
+        let schema = Arc::clone(&scan.stream.schema);
+        let batches = scan.stream.map_err(|e| FlightError::from(status_of(&e)));
+        let encoded = FlightDataEncoderBuilder::new()
+            .with_schema(schema)
+            .with_dictionary_handling(arrow_flight::encode::DictionaryHandling::Resend)
+            .build(batches)
+            .map_err(Status::from);
+        Ok(Response::new(encoded.boxed()))
+    }
+
+    async fn list_flights(&self, _: Request<Criteria>) -> Answer<Self::ListFlightsStream> {
+        let tables = self.engine.tables(None).await.map_err(|e| status_of(&e))?;
+        let several = self.engine.catalogs().len() > 1;
+        let flights = tables.into_iter().map(move |table| {
+            let catalog = several.then_some(table.catalog);
+            let path: Vec<String> = catalog.into_iter().chain(table.name.namespace).chain([table.name.name]).collect();
+            // Schema and size cost a load of the table each: GetFlightInfo tells them.
+            Ok(FlightInfo::new().with_descriptor(FlightDescriptor::new_path(path)).with_total_records(-1).with_total_bytes(-1))
+        });
+        Ok(Response::new(futures::stream::iter(flights.collect::<Vec<_>>()).boxed()))
+    }
+
+    async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Answer<Self::HandshakeStream> {
+        Err(Status::unimplemented("this server takes no handshake"))
+    }
+    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Answer<PollInfo> {
+        Err(Status::unimplemented("use GetFlightInfo"))
+    }
+    async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Answer<Self::DoPutStream> {
+        Err(Status::unimplemented("this server is read-only"))
+    }
+    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Answer<Self::DoExchangeStream> {
+        Err(Status::unimplemented("this server has no exchange"))
+    }
+    async fn do_action(&self, _: Request<Action>) -> Answer<Self::DoActionStream> {
+        Err(Status::unimplemented("this server has no actions yet"))
+    }
+    async fn list_actions(&self, _: Request<Empty>) -> Answer<Self::ListActionsStream> {
+        Ok(Response::new(futures::stream::empty().boxed()))
+    }
+}
