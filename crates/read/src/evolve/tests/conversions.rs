@@ -1,0 +1,1 @@
+//! Physical forms and promotions.

@@ -1,0 +1,1 @@
+//! Structs, lists and maps whose insides changed.

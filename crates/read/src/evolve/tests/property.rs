@@ -1,0 +1,1 @@
+//! Random evolution against an oracle.
