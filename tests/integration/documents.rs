@@ -1,0 +1,191 @@
+//! Documents name only commands, flags, recipes, variables and paths that exist.
+
+use crate::support::root;
+use clap::CommandFactory;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+fn documents() -> Vec<(PathBuf, String)> {
+    let mut paths: Vec<PathBuf> = vec![];
+    let mut folders = vec![root().to_owned(), root().join("docs")];
+    folders.push(root().join("docs/adr"));
+    for folder in folders {
+        for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "md") {
+                paths.push(path);
+            }
+        }
+    }
+    assert!(paths.len() >= 4, "README.md, ARCHITECTURE.md and docs are expected");
+    paths.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Code spans and code blocks: what a reader would type or open.
+fn code(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+        } else if in_block {
+            found.push(line.to_owned());
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_whitespace() || "\"'(),;=|[]{}".contains(c)).filter(|w| !w.is_empty())
+}
+
+#[test]
+fn commands_and_flags_exist() {
+    let command = fastdata::cli::args::Cli::command();
+    let subcommands: BTreeSet<&str> = command.get_subcommands().map(|c| c.get_name()).collect();
+    let mut flags: BTreeSet<String> = ["--help", "--version"].map(str::to_owned).into();
+    for c in std::iter::once(&command).chain(command.get_subcommands()) {
+        flags.extend(c.get_arguments().filter_map(|a| a.get_long()).map(|long| format!("--{long}")));
+    }
+    for (path, text) in documents() {
+        for span in code(&text) {
+            // Lines of other programs have flags of their own.
+            let others = ["cargo ", "pip ", "git ", "docker ", "apt", "python", "curl "].iter().any(|p| span.trim_start().trim_start_matches("$ ").starts_with(p));
+            let all: Vec<&str> = words(&span).collect();
+            if !others {
+                for flag in all.iter().filter(|w| w.starts_with("--") && w.len() > 2) {
+                    assert!(flags.contains(*flag), "{}: flag {flag} does not exist: {span}", path.display());
+                }
+            }
+            for pair in all.windows(2) {
+                if pair[0] == "fastdata" && pair[1].chars().all(|c| c.is_ascii_lowercase()) {
+                    assert!(subcommands.contains(pair[1]) || pair[1] == "help", "{}: `fastdata {}` does not exist", path.display(), pair[1]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn recipes_exist() {
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    for (path, text) in documents() {
+        for span in code(&text) {
+            let all: Vec<&str> = words(&span).collect();
+            for pair in all.windows(2).filter(|pair| pair[0] == "make") {
+                assert!(makefile.contains(&format!("\n{}:", pair[1])), "{}: `make {}` does not exist", path.display(), pair[1]);
+            }
+        }
+    }
+}
+
+#[test]
+fn paths_exist() {
+    let tops = ["src/", "crates/", "docs/", "proto/", "tests/", "benches/", "scripts/", "fuzz/", ".ci/"];
+    for (path, text) in documents() {
+        let mut named: Vec<String> = code(&text).iter().flat_map(|span| words(span).map(str::to_owned).collect::<Vec<_>>()).collect();
+        // Links too.
+        named.extend(text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|l| !l.contains("://") && !l.starts_with('#')).map(str::to_owned));
+        for name in named {
+            let name = name.trim_end_matches(['.', ':', ',']).split('#').next().unwrap_or_default();
+            let relative = name.trim_start_matches("./").trim_start_matches("../");
+            let looks_like_ours = tops.iter().any(|top| relative.starts_with(top))
+                || (relative.ends_with(".md") && !relative.contains('*'));
+            if looks_like_ours && !name.contains(['*', '<', '$', '…']) {
+                let here = root().join(relative).exists() || path.parent().unwrap().join(name).exists();
+                assert!(here, "{}: {name} does not exist", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn variables_are_read_somewhere() {
+    let mut code_text = String::new();
+    let mut folders = vec![root().join("src"), root().join("crates"), root().join("scripts"), root().join("tests"), root().join(".ci")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
+                code_text.push_str(&text);
+            }
+        }
+    }
+    code_text.push_str(&std::fs::read_to_string(root().join("Makefile")).unwrap());
+    for (path, text) in documents() {
+        for word in text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')).filter(|w| w.starts_with("FASTDATA_")) {
+            let known = code_text.contains(word) || (word.starts_with("FASTDATA_CATALOG__") && code_text.contains("FASTDATA_CATALOG__"));
+            assert!(known || word == "FASTDATA_", "{}: {word} is read nowhere", path.display());
+        }
+    }
+}
+
+/// docs/errors.md is the table kind -> exit status -> gRPC code -> retryable.
+#[test]
+fn the_table_of_errors_is_the_codes() {
+    use fastdata_types::ErrorKind;
+    let text = std::fs::read_to_string(root().join("docs/errors.md")).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(rows.len(), ErrorKind::ALL.len());
+    for kind in ErrorKind::ALL {
+        let code = fastdata::serve::code_of(kind);
+        let retry = if kind.retryable() { "yes" } else { "no" };
+        let expected = format!("| `{kind}` | {} | {code:?} | {retry} |", kind.exit_code());
+        assert!(rows.iter().any(|row| row.starts_with(&expected)), "docs/errors.md lacks a row beginning {expected}");
+    }
+    let exits = std::fs::read_to_string(root().join("docs/output.md")).unwrap();
+    for kind in ErrorKind::ALL {
+        assert!(exits.contains(&format!("| {} |", kind.exit_code())), "docs/output.md lacks exit status {}", kind.exit_code());
+    }
+}
+
+/// docs/types.md is the mapping of types.
+#[test]
+fn the_table_of_types_is_the_codes() {
+    use arrow::datatypes::{DataType, TimeUnit};
+    use fastdata_types::PrimitiveType as P;
+    use fastdata_types::arrow_type::primitive_arrow_type;
+    use fastdata_types::request::StringEncoding;
+    let readable = [
+        P::Boolean,
+        P::Int,
+        P::Long,
+        P::Float,
+        P::Double,
+        P::Decimal { precision: 9, scale: 2 },
+        P::Date,
+        P::Time,
+        P::Timestamp,
+        P::Timestamptz,
+        P::TimestampNs,
+        P::TimestamptzNs,
+        P::String,
+        P::Uuid,
+        P::Fixed(7),
+        P::Binary,
+        P::Unknown,
+    ];
+    let spell = |ty: &DataType| match ty {
+        DataType::Time64(TimeUnit::Microsecond) => "Time64(µs)".to_owned(),
+        DataType::Timestamp(unit, zone) => {
+            let unit = if *unit == TimeUnit::Microsecond { "µs" } else { "ns" };
+            zone.as_ref().map_or_else(|| format!("Timestamp({unit})"), |zone| format!("Timestamp({unit}, \"{zone}\")"))
+        }
+        other => format!("{other:?}"),
+    };
+    let text = std::fs::read_to_string(root().join("docs/types.md")).unwrap();
+    assert_eq!(text.lines().filter(|line| line.starts_with("| `")).count(), readable.len());
+    for primitive in readable {
+        let arrow = primitive_arrow_type(&primitive, StringEncoding::Utf8).unwrap();
+        let row = format!("| `{primitive}` | {} |", spell(&arrow));
+        assert!(text.contains(&row), "docs/types.md lacks {row}");
+    }
+    for refused in [P::Variant, P::Geometry("geometry".into()), P::Geography("geography".into())] {
+        assert!(primitive_arrow_type(&refused, StringEncoding::Utf8).is_err());
+        assert!(text.contains(&format!("`{refused}`")));
+    }
+}

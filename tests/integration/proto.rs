@@ -1,0 +1,97 @@
+//! `ScanRequest` is one thing in the proto, in JSON and in the code.
+
+use crate::support::root;
+use fastdata_types::ScanRequest;
+use fastdata_types::request::{Order, Sample, StringEncoding};
+use fastdata_types::stats::ScanStats;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use std::collections::BTreeSet;
+
+fn message(name: &str) -> MessageDescriptor {
+    let files = protox::compile(["fastdata/v1/scan.proto"], [root().join("proto")]).expect("the proto compiles");
+    let pool = DescriptorPool::from_file_descriptor_set(files).expect("the descriptors are whole");
+    pool.get_message_by_name(name).expect("the message is there")
+}
+
+fn full_request() -> ScanRequest {
+    ScanRequest {
+        table: "a.b".into(),
+        snapshot_id: Some(i64::MAX),
+        r#ref: Some("main".into()),
+        as_of_ms: Some(-1),
+        from_snapshot_id: Some(1),
+        to_snapshot_id: Some(2),
+        columns: vec!["id".into(), "user.city".into()],
+        filter: "id > 3".into(),
+        limit: Some(7),
+        sample: Some(Sample { fraction: 0.25, seed: u64::MAX }),
+        batch_rows: Some(1024),
+        batch_bytes: Some(1 << 40),
+        order: Order::Stable,
+        strings: StringEncoding::Dictionary,
+    }
+}
+
+fn keys(json: &serde_json::Value) -> BTreeSet<String> {
+    json.as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn the_json_form_is_the_proto3_mapping_of_the_proto() {
+    let descriptor = message("fastdata.v1.ScanRequest");
+    for request in [full_request(), ScanRequest::table("x.y")] {
+        let ours = request.to_json();
+        let mut json = serde_json::Deserializer::from_str(&ours);
+        let dynamic = DynamicMessage::deserialize(descriptor.clone(), &mut json).expect("protobuf's own JSON reader takes our JSON");
+        let theirs = serde_json::to_string(&dynamic).unwrap();
+        assert_eq!(ScanRequest::from_json(theirs.as_bytes()).expect("our reader takes protobuf's JSON"), request);
+    }
+}
+
+#[test]
+fn every_field_of_the_proto_is_a_field_of_the_request() {
+    let descriptor = message("fastdata.v1.ScanRequest");
+    let proto: BTreeSet<String> = descriptor.fields().map(|f| f.json_name().to_owned()).collect();
+    let ours = keys(&serde_json::from_str(&full_request().to_json()).unwrap());
+    assert_eq!(proto, ours);
+    let proto_names: BTreeSet<String> = descriptor.fields().map(|f| f.name().to_owned()).collect();
+    for name in proto_names {
+        // The original proto names are accepted as well (proto3 JSON).
+        let value = match name.as_str() {
+            "columns" => serde_json::json!(["a"]),
+            "sample" => serde_json::json!({"fraction": 0.5}),
+            "order" => serde_json::json!("ORDER_STABLE"),
+            "strings" => serde_json::json!("STRINGS_UTF8_VIEW"),
+            "table" | "ref" | "filter" => serde_json::json!("x"),
+            _ => serde_json::json!(1),
+        };
+        let text = serde_json::json!({ name.clone(): value }).to_string();
+        assert!(ScanRequest::from_json(text.as_bytes()).is_ok(), "{name} by its original name: {text}");
+    }
+}
+
+#[test]
+fn statistics_have_the_fields_of_the_proto() {
+    let proto: BTreeSet<String> = message("fastdata.v1.ScanStats").fields().map(|f| f.name().to_owned()).collect();
+    assert_eq!(proto, keys(&serde_json::to_value(ScanStats::default()).unwrap()));
+}
+
+/// docs/scan-request.md maps each field to its spelling on every surface.
+#[test]
+fn the_table_of_spellings_is_complete_and_true() {
+    let text = std::fs::read_to_string(root().join("docs/scan-request.md")).unwrap();
+    let command = <fastdata::cli::args::Cli as clap::CommandFactory>::command();
+    let scan = command.find_subcommand("scan").unwrap();
+    let flags: BTreeSet<String> = scan.get_arguments().filter_map(|a| a.get_long().map(|l| format!("--{l}"))).collect();
+    for field in message("fastdata.v1.ScanRequest").fields() {
+        let row = text
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{}` |", field.name())))
+            .unwrap_or_else(|| panic!("docs/scan-request.md has no row for {}", field.name()));
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        assert_eq!(cells[2], format!("`{}`", field.json_name()), "the JSON name in: {row}");
+        for flag in cells[3].split('`').filter(|part| part.starts_with("--")) {
+            assert!(flags.contains(flag), "{flag} in docs/scan-request.md is no flag of scan");
+        }
+    }
+}
