@@ -1,0 +1,230 @@
+//! Equality delete files (spec "Equality Delete Files"): which values delete a row.
+//!
+//! Problem: delete files come with id sets of their own, hold other columns too, and were written under other schemas than the data.
+//! Contract: only the columns of `equality_ids` count; they are found by field id, in a file without ids through the table's name
+//! mapping, else by position; a file that lacks one of them is `corrupt`. Delete files of one id set and one partition make
+//! one [`KeyTable`], read once per scan and kept within the budget.
+
+use super::delete_parquet::{DeleteParquet, TAIL, name_of, next_batch, open};
+use super::equality_schema::KeyField;
+use super::key_table::KeyTable;
+use super::keys::KeyColumn;
+use super::memory::Reservation;
+use super::work::on_pool;
+use crate::ReadContext;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::NullBuffer;
+use fastdata_types::metadata::{MappedField, NameMapping};
+use fastdata_types::plan::ScanPlan;
+use fastdata_types::{Error, PrimitiveType, Result, Stage};
+use futures::stream::{StreamExt, TryStreamExt};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use parquet::schema::types::{Type as ParquetType, TypePtr};
+use std::sync::Arc;
+
+/// Delete files that are fetched at once.
+const FETCHES: usize = 8;
+/// Reserved for the pages of one file beyond its fetched bytes.
+const PAGES: u64 = 1 << 20;
+
+/// The keys of all delete files of one id set and one partition.
+#[derive(Debug)]
+pub(super) struct EqualitySet {
+    pub(super) fields: Vec<KeyField>,
+    pub(super) table: KeyTable,
+    _memory: Reservation,
+}
+
+/// Reads the delete files `members` of the plan into one set.
+pub(super) async fn load(
+    plan: &Arc<ScanPlan>,
+    context: &ReadContext,
+    fields: Vec<KeyField>,
+    members: &[u32],
+    mut memory: Reservation,
+    fetch_memory: impl Fn(String) -> Reservation,
+) -> Result<EqualitySet> {
+    let mut table = KeyTable::for_columns(
+        matches!(fields.as_slice(), [only] if is_integer(&only.ty)),
+        matches!(fields.as_slice(), [only] if is_bytes(&only.ty)),
+    );
+    let fields = Arc::new(fields);
+    let files = members.iter().map(|member| {
+        let fields = Arc::clone(&fields);
+        let fetch_memory = &fetch_memory;
+        async move {
+            let delete = plan
+                .deletes
+                .get(*member as usize)
+                .ok_or_else(|| Error::internal(Stage::Read, format!("the plan has no delete file {member}")))?;
+            let mut fetched = fetch_memory(name_of(delete));
+            fetched.grow_to(TAIL.min(delete.file_size).saturating_add(PAGES)).await?;
+            let file = open(plan.table.store.as_ref(), context, delete).await?;
+            let columns = Columns::find(&file, &fields, plan.table.metadata.name_mapping.as_deref())?;
+            let row_groups: Vec<usize> = (0..file.metadata.num_row_groups()).collect();
+            let (compressed, _) = file.claimed_sizes(&row_groups, &columns.leaves);
+            fetched.grow_to(compressed.saturating_add(TAIL.min(delete.file_size)).saturating_add(PAGES)).await?;
+            let sparse = file.fetch(plan.table.store.as_ref(), &row_groups, &columns.leaves).await?;
+            let what = file.what().to_owned();
+            let reader = on_pool(context, &what, move || file.reader(sparse, row_groups, &columns.leaves).map(|r| (r, columns))).await?;
+            Ok::<_, Error>((what, delete.sequence_number, reader, fetched))
+        }
+    });
+    let mut files = futures::stream::iter(files).buffered(FETCHES);
+    while let Some((what, sequence, (mut reader, columns), _fetched)) = files.try_next().await? {
+        let columns = Arc::new(columns);
+        loop {
+            let (wanted, fields) = (Arc::clone(&columns), Arc::clone(&fields));
+            let decoded = on_pool(context, &what, move || decode(reader, &wanted, &fields)).await?;
+            let Some(batch) = decoded.batch else { break };
+            reader = decoded.reader;
+            // What the insertion takes is known only now that its batch is decoded.
+            memory.grow_to(table.bytes_after(batch.rows, batch.key_bytes)).await?;
+            table = on_pool(context, &what, move || {
+                table.insert(&batch.columns, batch.rows, sequence).map_err(|why| Error::corrupt(Stage::Read, why))?;
+                Ok(table)
+            })
+            .await?;
+        }
+    }
+    drop(files);
+    memory.shrink_to(table.bytes());
+    Ok(EqualitySet { fields: Arc::unwrap_or_clone(fields), table, _memory: memory })
+}
+
+fn is_integer(ty: &PrimitiveType) -> bool {
+    use PrimitiveType::*;
+    matches!(ty, Int | Long | Date | Time | Timestamp | Timestamptz | TimestampNs | TimestamptzNs)
+}
+
+fn is_bytes(ty: &PrimitiveType) -> bool {
+    use PrimitiveType::*;
+    matches!(ty, String | Binary | Uuid | Fixed(_))
+}
+
+/// A batch of keys.
+struct KeyBatch {
+    columns: Vec<KeyColumn>,
+    rows: usize,
+    /// Bytes of all keys of the batch.
+    key_bytes: u64,
+}
+
+struct Decoded {
+    reader: ParquetRecordBatchReader,
+    batch: Option<KeyBatch>,
+}
+
+fn decode(mut reader: ParquetRecordBatchReader, columns: &Columns, fields: &[KeyField]) -> Result<Decoded> {
+    let Some(batch) = next_batch(&mut reader)? else { return Ok(Decoded { reader, batch: None }) };
+    let key_columns = columns.of(&batch, fields)?;
+    let rows = batch.num_rows();
+    let key_bytes = key_columns.iter().map(|column| column.key_bytes(rows)).sum();
+    Ok(Decoded { reader, batch: Some(KeyBatch { columns: key_columns, rows, key_bytes }) })
+}
+
+/// Where the key columns are in a delete file.
+#[derive(Debug)]
+struct Columns {
+    /// Leaf indexes, ascending.
+    leaves: Vec<usize>,
+    /// Per key field its place in `leaves`.
+    places: Vec<usize>,
+}
+
+impl Columns {
+    fn find(file: &DeleteParquet, fields: &[KeyField], mapping: Option<&NameMapping>) -> Result<Columns> {
+        let root = file.metadata.file_metadata().schema_descr().root_schema();
+        let mut found = Vec::new();
+        let naming = match has_ids(root.get_fields()) {
+            true => Naming::Ids,
+            false => mapping.map_or(Naming::Positions, |mapping| Naming::Mapped(&mapping.fields)),
+        };
+        let mut leaf = 0;
+        for (position, field) in root.get_fields().iter().enumerate() {
+            find_leaves(field, naming, position, true, &mut leaf, &mut found);
+        }
+        let mut of_fields = Vec::with_capacity(fields.len());
+        for field in fields {
+            let leaf = found.iter().find(|(id, _)| *id == field.id).map(|(_, leaf)| *leaf).ok_or_else(|| {
+                Error::corrupt(
+                    Stage::Read,
+                    format!("{}: it lacks the equality column '{}' (field id {})", file.what(), field.name, field.id),
+                )
+            })?;
+            of_fields.push(leaf);
+        }
+        let mut leaves = of_fields.clone();
+        leaves.sort_unstable();
+        leaves.dedup();
+        let places = of_fields.iter().filter_map(|leaf| leaves.binary_search(leaf).ok()).collect();
+        Ok(Columns { leaves, places })
+    }
+
+    fn of(&self, batch: &RecordBatch, fields: &[KeyField]) -> Result<Vec<KeyColumn>> {
+        let mut arrays = Vec::new();
+        for column in batch.columns() {
+            leaf_arrays(column, None, &mut arrays);
+        }
+        let column = |(place, field): (&usize, &KeyField)| {
+            let (array, outer) = arrays.get(*place).ok_or_else(|| Error::corrupt(Stage::Read, "a column is missing"))?;
+            KeyColumn::new(array, outer.as_ref(), &field.ty)
+                .map_err(|why| Error::corrupt(Stage::Read, format!("equality column '{}': {why}", field.name)))
+        };
+        self.places.iter().zip(fields).map(column).collect()
+    }
+}
+
+/// How the columns of a file get their ids.
+#[derive(Clone, Copy)]
+enum Naming<'a> {
+    Ids,
+    Mapped(&'a [MappedField]),
+    /// Top-level column i, counted from 1, has id i.
+    Positions,
+    Nothing,
+}
+
+fn has_ids(fields: &[TypePtr]) -> bool {
+    fields.iter().any(|f| f.get_basic_info().has_id() || (f.is_group() && has_ids(f.get_fields())))
+}
+
+/// Collects (field id, leaf index) of the primitive columns that lie in structs alone; counts all leaves.
+fn find_leaves(ty: &ParquetType, naming: Naming, position: usize, reachable: bool, leaf: &mut usize, found: &mut Vec<(i32, usize)>) {
+    let info = ty.get_basic_info();
+    let (id, below) = match naming {
+        Naming::Ids => (info.has_id().then(|| info.id()), Naming::Ids),
+        Naming::Mapped(fields) => match fields.iter().find(|f| f.names.iter().any(|name| name == info.name())) {
+            Some(mapped) => (mapped.field_id, Naming::Mapped(&mapped.fields)),
+            None => (None, Naming::Nothing),
+        },
+        Naming::Positions => (i32::try_from(position + 1).ok(), Naming::Nothing),
+        Naming::Nothing => (None, Naming::Nothing),
+    };
+    let repeated = info.has_repetition() && info.repetition() == parquet::basic::Repetition::REPEATED;
+    let reachable = reachable && !repeated;
+    if ty.is_group() {
+        let plain = reachable && info.converted_type() == parquet::basic::ConvertedType::NONE && info.logical_type_ref().is_none();
+        for (position, field) in ty.get_fields().iter().enumerate() {
+            find_leaves(field, below, position, plain, leaf, found);
+        }
+        return;
+    }
+    if let (true, Some(id)) = (reachable, id) {
+        found.push((id, *leaf));
+    }
+    *leaf += 1;
+}
+
+/// The leaves of a projected column in the file's order, each with the nulls of the structs around it.
+fn leaf_arrays(array: &ArrayRef, outer: Option<&NullBuffer>, out: &mut Vec<(ArrayRef, Option<NullBuffer>)>) {
+    match array.as_struct_opt() {
+        Some(structure) => {
+            let nulls = NullBuffer::union(structure.nulls(), outer);
+            for column in structure.columns() {
+                leaf_arrays(column, nulls.as_ref(), out);
+            }
+        }
+        None => out.push((Arc::clone(array), outer.cloned())),
+    }
+}
