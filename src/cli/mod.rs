@@ -17,9 +17,9 @@ use crate::engine::Engine;
 use args::{Cli, Command, Common};
 use clap::Parser;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
-use std::future::Future;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Parses the arguments, runs the command, prints what went wrong.
 pub fn main() -> ExitCode {
@@ -78,10 +78,32 @@ fn run(cli: &Cli) -> Result<()> {
         .thread_name("fastdata-io")
         .build()
         .map_err(|e| Error::internal(Stage::Config, format!("starting the runtime: {e}")))?;
-    let outcome = runtime.block_on(bounded(&cli.common, dispatch(cli)));
+    if !matches!(cli.command, Command::Serve(_)) {
+        runtime.spawn(watch(cli.common.timeout));
+    }
+    let outcome = runtime.block_on(dispatch(cli));
     // Reads that are still on the blocking pool are not waited for.
     runtime.shutdown_background();
     outcome
+}
+
+/// Ends the process at the deadline and at Ctrl-C. It runs beside the command, which may be stuck writing to a pipe nobody reads. A server
+/// handles its own signals.
+async fn watch(timeout: Option<Duration>) {
+    let deadline = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    let error = tokio::select! {
+        () = deadline => Error::new(ErrorKind::DeadlineExceeded, Stage::Request, format!("not done after --timeout {:?}", timeout.unwrap_or_default()))
+            .advice("give a longer --timeout, or read less: --where, --select, --limit"),
+        _ = tokio::signal::ctrl_c() => Error::new(ErrorKind::Cancelled, Stage::Request, "interrupted"),
+    };
+    output::abandon();
+    report(&error);
+    std::process::exit(i32::from(error.kind().exit_code()));
 }
 
 async fn dispatch(cli: &Cli) -> Result<()> {
@@ -96,26 +118,6 @@ async fn dispatch(cli: &Cli) -> Result<()> {
         Command::Serve(args) => serve::run(common, args).await,
         Command::Doctor(args) => doctor::run(common, args).await,
         Command::Demo(args) => demo::run(args),
-    }
-}
-
-/// Ends at the deadline and at Ctrl-C, whichever comes first. A server handles its own signals.
-async fn bounded(common: &Common, work: impl Future<Output = Result<()>>) -> Result<()> {
-    let deadline = async {
-        match common.timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        outcome = work => outcome,
-        () = deadline => Err(Error::new(
-            ErrorKind::DeadlineExceeded,
-            Stage::Request,
-            format!("not done after --timeout {:?}", common.timeout.unwrap_or_default()),
-        )
-        .advice("give a longer --timeout, or read less: --where, --select, --limit")),
-        _ = tokio::signal::ctrl_c() => Err(Error::new(ErrorKind::Cancelled, Stage::Request, "interrupted")),
     }
 }
 

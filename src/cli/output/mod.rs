@@ -18,6 +18,7 @@ use parquet::file::properties::WriterProperties;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 pub use table::TERMINAL_ROWS;
 
@@ -33,6 +34,21 @@ enum Target {
     File { writer: BufWriter<File>, partial: Partial },
 }
 
+/// The half file of this process, for the way out that runs no destructors.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+fn set_unfinished(path: Option<PathBuf>) {
+    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = path;
+}
+
+/// Removes the half file, if there is one. The process must end right after.
+pub fn abandon() {
+    if let Some(path) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // The process is on its way out with another error: this one has nowhere to go.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 /// A file that is removed unless it was completed.
 struct Partial {
     aside: PathBuf,
@@ -42,6 +58,7 @@ struct Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
+        set_unfinished(None);
         if !self.complete {
             // Nothing more can be done about a file that cannot be removed while another error is on its way.
             let _ = std::fs::remove_file(&self.aside);
@@ -55,6 +72,7 @@ impl Target {
         let name = path.file_name().ok_or_else(|| output_error(path, "names no file"))?;
         let aside = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
         let file = File::create(&aside).map_err(|e| output_error(path, e))?;
+        set_unfinished(Some(aside.clone()));
         let partial = Partial { aside, path: path.to_owned(), complete: false };
         Ok(Target::File { writer: BufWriter::with_capacity(1 << 20, file), partial })
     }

@@ -1,0 +1,141 @@
+//! The thin server, pulled by our client and by plain pyarrow.
+
+use crate::command_line::warehouse;
+use crate::support::{fail, fastdata, python, run, succeed};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// A server on a free port, ended when dropped.
+struct Server {
+    child: Child,
+    uri: String,
+}
+
+impl Server {
+    fn start() -> Server {
+        let mut child = fastdata(warehouse())
+            .args(["serve", "--warehouse", "w", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let uri = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("unexpected first line: {line}")).to_owned();
+        Server { child, uri }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn a_served_scan_returns_what_a_local_one_does() {
+    let server = Server::start();
+    for arguments in [
+        &["tpch.nation"][..],
+        &["tpch.lineitem", "--select", "l_orderkey,l_comment", "--where", "l_quantity > 49"],
+        &["demo.events"],
+        &["tpch.customer", "--strings", "dictionary", "--limit", "10", "--order", "stable"],
+        &["tpch.customer", "--strings", "view"],
+        &["tpch.nation", "--where", "n_name = 'ATLANTIS'"],
+    ] {
+        let local: Vec<&str> = [&["scan"], arguments, &["--warehouse", "w"]].concat();
+        let served: Vec<&str> = [&["scan"], arguments, &["--server", &server.uri]].concat();
+        let (local, served) = (succeed(warehouse(), &local), succeed(warehouse(), &served));
+        assert_eq!(sorted(&local), sorted(&served), "{arguments:?}");
+    }
+}
+
+#[test]
+fn errors_keep_their_kind_over_the_wire() {
+    let server = Server::start();
+    for (arguments, status, text) in [
+        (&["scan", "tpch.lineitme"][..], 2, "lineitem"),
+        (&["scan", "tpch.lineitem", "--where", "l_comment > 7"], 2, "l_comment"),
+        (&["scan", "/etc/passwd"], 2, "by name"),
+    ] {
+        let (code, message) = fail(warehouse(), &[arguments, &["--server", &server.uri]].concat());
+        assert_eq!(code, status, "{message}");
+        assert!(message.contains(text), "{message}");
+    }
+}
+
+#[test]
+fn an_unreachable_server_is_unavailable() {
+    let (status, message) = fail(warehouse(), &["scan", "a.b", "--server", "grpc://127.0.0.1:1"]);
+    assert_eq!(status, 7, "{message}");
+    assert!(message.contains("127.0.0.1:1"), "{message}");
+}
+
+#[test]
+fn only_loopback_is_served() {
+    let output = run(warehouse(), &["serve", "--warehouse", "w", "--listen", "0.0.0.0:0"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("loopback"));
+}
+
+/// Plain pyarrow, without any stubs of ours.
+#[test]
+fn pyarrow_pulls_a_demo_table() {
+    let Some(python) = python() else { return };
+    let server = Server::start();
+    let script = r#"
+import json, sys
+import pyarrow.flight as fl
+client = fl.connect(sys.argv[1])
+names = ["/".join(p.decode() for p in f.descriptor.path) for f in client.list_flights()]
+assert "tpch/nation" in names and "demo/events" in names, names
+info = client.get_flight_info(fl.FlightDescriptor.for_path("tpch", "nation"))
+table = client.do_get(info.endpoints[0].ticket).read_all()
+assert table.num_rows == 25 and table.schema.equals(info.schema), (table.num_rows, table.schema, info.schema)
+assert info.total_records == 25
+schema = client.get_schema(fl.FlightDescriptor.for_path("tpch", "nation")).schema
+assert schema.equals(info.schema)
+request = {"table": "tpch.lineitem", "columns": ["l_orderkey", "l_shipmode"], "filter": "l_quantity > 49", "strings": "STRINGS_DICTIONARY"}
+info = client.get_flight_info(fl.FlightDescriptor.for_command(json.dumps(request).encode()))
+table = client.do_get(info.endpoints[0].ticket).read_all()
+assert table.column_names == ["l_orderkey", "l_shipmode"] and table.num_rows > 0
+try:
+    client.get_flight_info(fl.FlightDescriptor.for_command(b'{"table": "tpch.lineitem", "colums": []}'))
+    sys.exit("an unknown field was accepted")
+except fl.FlightError as e:
+    assert "colums" in str(e), e
+try:
+    client.do_get(fl.Ticket(b"forged")).read_all()
+    sys.exit("a forged ticket was accepted")
+except fl.FlightError as e:
+    assert "ticket" in str(e), e
+print(table.num_rows)
+"#;
+    let output = Command::new(python).args(["-c", script, &server.uri]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected = succeed(warehouse(), &["scan", "tpch.lineitem", "--where", "l_quantity > 49", "--warehouse", "w", "--select", "l_orderkey"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected.lines().count().to_string());
+}
+
+/// The catalog and the metadata that the demo writes are the Iceberg ecosystem's own.
+#[test]
+fn pyiceberg_opens_the_demo_warehouse() {
+    let Some(python) = python() else { return };
+    let script = r#"
+import os, sys
+from pyiceberg.catalog.sql import SqlCatalog
+root = os.path.abspath("w")
+catalog = SqlCatalog("local", uri=f"sqlite:///{root}/catalog.db", warehouse=f"file://{root}")
+print(catalog.load_table("tpch.nation").scan().to_arrow().num_rows, catalog.load_table("tpch.lineitem").scan().to_arrow().num_rows)
+"#;
+    let output = Command::new(python).current_dir(warehouse()).args(["-c", script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lineitem = succeed(warehouse(), &["scan", "tpch.lineitem", "--warehouse", "w", "--select", "l_orderkey"]).lines().count();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("25 {lineitem}"));
+}
