@@ -1,0 +1,99 @@
+//! The wiring: settings in, an engine out. With `engine.rs` the only file that sees more than one stage.
+
+use crate::config::Settings;
+use crate::engine::{Engine, PathTables};
+use fastdata_catalog::PathOptions;
+use fastdata_store::Stores;
+use fastdata_types::store::StoreFactory;
+use fastdata_types::{Catalog, Error, MemoryBudget, Result, Stage, TableState};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The catalog that `--warehouse` adds.
+pub const EMBEDDED_CATALOG: &str = "local";
+
+/// Whether a reference may be a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paths {
+    /// `moved`: the location in the metadata stands for the directory given.
+    Allowed { moved: bool },
+    /// As on a server: its callers must not choose what it opens.
+    Refused,
+}
+
+/// Builds the engine. Nothing is contacted yet.
+pub fn engine(settings: &Settings, warehouse: Option<&Path>, paths: Paths) -> Result<Engine> {
+    let factory: Arc<dyn StoreFactory> = Arc::new(Stores::new());
+    let mut catalogs: BTreeMap<String, Arc<dyn Catalog>> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (name, catalog) in &settings.catalogs {
+        let rewrites = catalog.rewrites.iter().chain(&settings.rewrites).cloned().collect();
+        let allowed = catalog.allow.iter().chain(&settings.allow).cloned().collect();
+        match fastdata_catalog::open(name, catalog.properties.clone(), rewrites, allowed, Arc::clone(&factory)) {
+            Ok(catalog) => {
+                catalogs.insert(name.clone(), catalog);
+            }
+            Err(e) => problems.push(e),
+        }
+    }
+    if let Some(first) = combined(problems) {
+        return Err(first);
+    }
+    let mut default_catalog = settings.default_catalog.clone();
+    if let Some(directory) = warehouse {
+        let (rewrites, allow) = (settings.rewrites.clone(), settings.allow.clone());
+        let embedded = fastdata_catalog::embedded(directory, BTreeMap::new(), rewrites, allow, Arc::clone(&factory))?;
+        catalogs.insert(EMBEDDED_CATALOG.to_owned(), embedded);
+        default_catalog = Some(EMBEDDED_CATALOG.to_owned());
+    }
+    if default_catalog.is_none() && catalogs.len() == 1 {
+        default_catalog = catalogs.keys().next().cloned();
+    }
+    let paths: Option<Arc<dyn PathTables>> = match paths {
+        Paths::Refused => None,
+        Paths::Allowed { moved } => Some(Arc::new(Files {
+            factory: Arc::clone(&factory),
+            rewrites: settings.rewrites.clone(),
+            allow: settings.allow.clone(),
+            moved,
+        })),
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.threads)
+        .thread_name(|i| format!("fastdata-decode-{i}"))
+        .build()
+        .map_err(|e| Error::internal(Stage::Config, format!("starting the decode threads: {e}")))?;
+    Ok(Engine { catalogs, default_catalog, paths, budget: MemoryBudget::new(settings.memory), pool: Arc::new(pool) })
+}
+
+/// Every catalog's problems in one error.
+fn combined(problems: Vec<Error>) -> Option<Error> {
+    let messages: Vec<String> = problems.iter().map(|e| e.message().to_owned()).collect();
+    let first = problems.into_iter().next()?;
+    if messages.len() == 1 {
+        return Some(first);
+    }
+    Some(Error::new(first.kind(), first.stage(), messages.join("\n")).or_advice(first.advice_text().unwrap_or_default().to_owned()))
+}
+
+/// Tables given by path.
+struct Files {
+    factory: Arc<dyn StoreFactory>,
+    rewrites: Vec<(String, String)>,
+    allow: Vec<String>,
+    moved: bool,
+}
+
+#[async_trait::async_trait]
+impl PathTables for Files {
+    async fn load(&self, location: &str) -> Result<TableState> {
+        let options = PathOptions {
+            rewrites: self.rewrites.clone(),
+            allowed: self.allow.clone(),
+            properties: BTreeMap::new(),
+            moved: self.moved.then_some(fastdata_store::moved),
+        };
+        fastdata_catalog::load_path(location, options, Arc::clone(&self.factory)).await
+    }
+}
