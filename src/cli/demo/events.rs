@@ -7,8 +7,9 @@
 use super::{Example, Site};
 use fastdata_types::transform::Transform;
 use fastdata_types::{Field, PrimitiveType, Result, Schema, TableName, Type, Value};
-use fastdata_write::{FileOptions, PositionDeletes, Table, TableOptions, values};
+use fastdata_write::{ContentFile, FileOptions, PositionDeletes, Table, TableOptions, values};
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 const ROWS_PER_APPEND: i64 = 20_000;
 /// 2025-01-01T00:00:00Z.
@@ -114,39 +115,36 @@ fn make(site: &Site) -> Result<Table> {
         schema.add("", Field::optional(0, "campaign", PrimitiveType::String)).map(|_| ())
     })?;
     append(site, &mut table, 1)?;
-    remove_duplicates(&mut table, false)?;
+    remove_duplicates(&mut table, 0..2, false)?;
     forget_user(&mut table)?;
     append(site, &mut table, 2)?;
-    remove_duplicates(&mut table, true)?;
+    remove_duplicates(&mut table, 2..3, true)?;
     Ok(table)
 }
 
-/// Deletes, by position, the second copies in the files of the last append.
-fn remove_duplicates(table: &mut Table, file_scoped: bool) -> Result<()> {
-    let newest = table.data_files().iter().map(|f| f.sequence_number).max().unwrap_or(0);
+/// Deletes, by position, the second copies among the events of these appends.
+fn remove_duplicates(table: &mut Table, appends: Range<i64>, file_scoped: bool) -> Result<()> {
     let schema = table.schema().clone();
-    let first_event = (newest_append(table) - 1) * ROWS_PER_APPEND;
-    let mut rows = Vec::new();
-    let mut next = first_event;
-    // Events are appended in the order of time, so each month's file goes on where the last one ended.
-    let mut files: Vec<_> = table.data_files().into_iter().filter(|f| f.sequence_number == newest).collect();
-    files.sort_by_key(|f| f.partition.first().and_then(|v| v.as_ref()).and_then(Value::to_bytes));
+    // Events come in the order of time, so each month's file goes on where the last one of the same append ended.
+    let month = |file: &ContentFile| match file.partition.first() {
+        Some(Some(Value::Int(month))) => *month,
+        _ => 0,
+    };
+    let mut files = table.data_files();
+    files.sort_by_key(|file| (file.sequence_number, month(file)));
+    let (mut event, mut rows) = (0, Vec::new());
     for file in files {
         for position in 0..file.record_count as i64 {
-            if row(next, &schema)[0] == Some(Value::Long(next - 1)) {
+            let is_copy = row(event, &schema).first() != Some(&Some(Value::Long(event)));
+            if is_copy && appends.contains(&(event / ROWS_PER_APPEND)) {
                 rows.push((Some(file.path.clone()), position));
             }
-            next += 1;
+            event += 1;
         }
     }
     let mut change = table.change();
     change.delete_positions(&PositionDeletes { rows, file_scoped, path_bounds: file_scoped })?;
     change.commit().map(|_| ())
-}
-
-/// How many appends there were, from the rows that are there.
-fn newest_append(table: &Table) -> i64 {
-    table.data_files().iter().map(|f| f.record_count as i64).sum::<i64>() / ROWS_PER_APPEND
 }
 
 /// Deletes every row of one user so far, in each partition.

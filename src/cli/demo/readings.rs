@@ -6,7 +6,7 @@
 use super::{Example, Site};
 use fastdata_types::transform::Transform;
 use fastdata_types::{Field, PrimitiveType, Result, Schema, TableName, Value};
-use fastdata_write::{FileOptions, Table, TableOptions, values};
+use fastdata_write::{ContentFile, FileOptions, Table, TableOptions, values};
 
 const ROWS_PER_APPEND: i64 = 10_000;
 /// 2025-06-01T00:00:00Z.
@@ -28,15 +28,14 @@ fn row(reading: i64, schema: &Schema) -> Vec<Option<Value>> {
     schema.fields.iter().map(value).collect()
 }
 
-fn append(site: &Site, table: &mut Table, nth: i64) -> Result<Vec<String>> {
+fn append(site: &Site, table: &mut Table, nth: i64) -> Result<()> {
     let schema = table.schema().clone();
     let rows: Vec<_> = (nth * ROWS_PER_APPEND..(nth + 1) * ROWS_PER_APPEND).map(|reading| row(reading, &schema)).collect();
     let batch = values::batch(&schema, &rows)?;
     let mut change = table.change();
-    let files = change.append(&[batch], &FileOptions::default())?;
-    change.commit()?;
+    change.append(&[batch], &FileOptions::default())?;
     site.progress(rows.len());
-    Ok(files)
+    change.commit().map(|_| ())
 }
 
 fn make(site: &Site) -> Result<Table> {
@@ -55,8 +54,9 @@ fn make(site: &Site) -> Result<Table> {
         ..TableOptions::new(schema)
     };
     let mut table = site.create(options)?;
-    let files = append(site, &mut table, 0)?;
-    let faulty = |file: &String, every: usize| (file.clone(), (0..3000).step_by(every).collect::<Vec<u64>>());
+    append(site, &mut table, 0)?;
+    let files = table.data_files();
+    let faulty = |file: &ContentFile, every: usize| (file.path.clone(), (0..file.record_count).step_by(every).collect::<Vec<u64>>());
     let mut change = table.change();
     change.delete_vectors(&files.iter().map(|file| faulty(file, 100)).collect::<Vec<_>>())?;
     change.commit()?;
