@@ -1,1 +1,6 @@
-//! placeholder
+//! Servers and stores for tests: what the stages meet in the world, small, local and with faults on demand.
+
+pub mod files;
+pub mod postgres;
+pub mod rest;
+pub mod s3;

@@ -1,0 +1,150 @@
+//! The properties of one configured catalog.
+//!
+//! Contract: every problem is collected and reported at once, by key, never with a value that may be a secret.
+
+use fastdata_types::error::nearest;
+use fastdata_types::{Error, ErrorKind, Result, Stage};
+use std::collections::BTreeMap;
+
+/// Keys that a catalog itself reads.
+const OWN: [&str; 20] = [
+    "type",
+    "uri",
+    "warehouse",
+    "catalog-name",
+    "jdbc.user",
+    "jdbc.password",
+    "prefix",
+    "token",
+    "credential",
+    "oauth2-server-uri",
+    "scope",
+    "audience",
+    "resource",
+    "rest-page-size",
+    "rest.client.connection-timeout-ms",
+    "rest.client.socket-timeout-ms",
+    "rest.sigv4-enabled",
+    "rest.auth.type",
+    "fastdata.allow-plaintext",
+    "default-namespace",
+];
+/// Keys that other clients read from the same configuration and that change nothing here.
+const FOREIGN: [&str; 12] = [
+    "catalog-impl",
+    "io-impl",
+    "py-catalog-impl",
+    "py-io-impl",
+    "clients",
+    "init_catalog_tables",
+    "echo",
+    "pool_pre_ping",
+    "cache-enabled",
+    "metrics-reporter-impl",
+    "rest-metrics-reporting-enabled",
+    "view-endpoints-supported",
+];
+const FOREIGN_PREFIXES: [&str; 7] = ["cache.", "table-default.", "table-override.", "jdbc.", "hadoop.", "rest.", "io."];
+/// Passed on to the store as they stand.
+const STORAGE_PREFIXES: [&str; 6] = ["s3.", "client.", "gcs.", "adls.", "hdfs.", "fs."];
+const OWN_PREFIXES: [&str; 3] = ["header.", "glue.", "hive."];
+
+/// A property that configures storage or its credentials.
+pub fn is_storage(key: &str) -> bool {
+    STORAGE_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
+pub struct Properties {
+    catalog: String,
+    values: BTreeMap<String, String>,
+    problems: Vec<String>,
+}
+
+impl Properties {
+    pub fn new(catalog: &str, values: BTreeMap<String, String>) -> Self {
+        let mut problems = Vec::new();
+        for key in values.keys() {
+            let known = OWN.contains(&key.as_str())
+                || FOREIGN.contains(&key.as_str())
+                || [&STORAGE_PREFIXES[..], &FOREIGN_PREFIXES, &OWN_PREFIXES].concat().iter().any(|prefix| key.starts_with(prefix));
+            if !known {
+                let near = nearest(key, OWN);
+                let hint = if near.is_empty() { String::new() } else { format!(" (did you mean: {}?)", near.join(", ")) };
+                problems.push(format!("unknown property '{key}'{hint}"));
+            }
+        }
+        Properties { catalog: catalog.to_owned(), values, problems }
+    }
+
+    pub fn catalog(&self) -> &str {
+        &self.catalog
+    }
+
+    /// The trimmed value, `None` where it is absent or empty.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(|v| v.trim()).filter(|v| !v.is_empty())
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+    }
+
+    pub fn problem(&mut self, what: impl Into<String>) {
+        self.problems.push(what.into());
+    }
+
+    pub fn required(&mut self, key: &str, example: &str) -> String {
+        match self.get(key) {
+            Some(value) => value.to_owned(),
+            None => {
+                self.problem(format!("property '{key}' is missing, e.g. {key} = \"{example}\""));
+                String::new()
+            }
+        }
+    }
+
+    pub fn flag(&mut self, key: &str) -> bool {
+        match self.get(key).map(str::to_ascii_lowercase).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                self.problem(format!("property '{key}' must be true or false"));
+                false
+            }
+        }
+    }
+
+    pub fn milliseconds(&mut self, key: &str, default: u64) -> std::time::Duration {
+        let value = match self.get(key).map(str::parse::<u64>) {
+            None => default,
+            Some(Ok(value)) if value > 0 => value,
+            Some(_) => {
+                self.problem(format!("property '{key}' must be a number of milliseconds above 0"));
+                default
+            }
+        };
+        std::time::Duration::from_millis(value)
+    }
+
+    /// Refuses keys that belong to another kind of catalog than the one chosen.
+    pub fn refuse(&mut self, keys: &[&str], kind: &str) {
+        for key in keys {
+            if self.get(key).is_some() {
+                self.problem(format!("property '{key}' means nothing to a {kind} catalog"));
+            }
+        }
+    }
+
+    pub fn storage(&self) -> BTreeMap<String, String> {
+        self.values.iter().filter(|(key, _)| is_storage(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
+    /// `config`, with every problem, if there is one.
+    pub fn finish(&self) -> Result<()> {
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        let message = format!("catalog '{}': {}", self.catalog, self.problems.join("; "));
+        Err(Error::new(ErrorKind::Config, Stage::Config, message).advice("correct the properties of this catalog in the configuration"))
+    }
+}

@@ -1,0 +1,120 @@
+//! Credentials that a REST catalog vends for one table, and their renewal.
+//!
+//! Contract: they are renewed before they expire and when the store refused them, once for all tasks: through the
+//! table's `credentials` endpoint where the server has one, else by loading the table again. What comes with a table is split:
+//! keys that are credentials go here, other storage properties to the store's configuration.
+
+use super::answers::{self, StorageCredential};
+use super::connection::{Connection, MAX_ANSWER_BYTES};
+use super::{DELEGATION, MAX_TABLE_BYTES};
+use crate::renew::{Lent, Renewed};
+use async_trait::async_trait;
+use fastdata_types::store::{CredentialSource, VendedCredential};
+use fastdata_types::{Result, TableName};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const ENDPOINT: &str = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials";
+const CREDENTIAL_KEYS: [&str; 4] = ["s3.access-key-id", "s3.secret-access-key", "s3.session-token", "s3.session-token-expires-at-ms"];
+const CREDENTIAL_PREFIXES: [&str; 6] =
+    ["gcs.oauth2.", "adls.sas-token", "adls.account-key", "adls.connection-string", "client.access-key-id", "client.session-token"];
+const EXPIRY: &str = "s3.session-token-expires-at-ms";
+
+pub fn is_credential(key: &str) -> bool {
+    CREDENTIAL_KEYS.contains(&key) || CREDENTIAL_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// What an answer vends, longest prefix first; credentials without a prefix come last and stand for the whole table.
+pub fn vended(config: &BTreeMap<String, String>, listed: Vec<StorageCredential>) -> Vec<VendedCredential> {
+    let credential = |prefix: String, properties: BTreeMap<String, String>| {
+        let expires_at_ms = properties.get(EXPIRY).and_then(|ms| ms.trim().parse().ok());
+        VendedCredential { prefix, properties, expires_at_ms }
+    };
+    let mut out: Vec<VendedCredential> = listed
+        .into_iter()
+        .map(|listed| {
+            // Some servers give a scheme alone, which is every location of the table.
+            let prefix = if listed.prefix.contains("://") { listed.prefix } else { String::new() };
+            credential(prefix, answers::texts(listed.config))
+        })
+        .filter(|credential| !credential.properties.is_empty())
+        .collect();
+    let of_table: BTreeMap<_, _> = config.iter().filter(|(key, _)| is_credential(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    if !of_table.is_empty() && !out.iter().any(|c| c.prefix.is_empty()) {
+        out.push(credential(String::new(), of_table));
+    }
+    out.sort_by_key(|c| std::cmp::Reverse(c.prefix.len()));
+    out
+}
+
+pub struct TableCredentials {
+    connection: Arc<Connection>,
+    table: TableName,
+    /// The path the server named for renewals, if it did.
+    renewal_path: Option<String>,
+    current: Renewed<Vec<VendedCredential>>,
+}
+
+impl TableCredentials {
+    pub fn new(connection: Arc<Connection>, table: TableName, renewal_path: Option<String>, first: Vec<VendedCredential>) -> Self {
+        TableCredentials { connection, table, renewal_path, current: Renewed::starting_with(lent(first)) }
+    }
+
+    async fn renew(&self) -> Result<Lent<Vec<VendedCredential>>> {
+        let session = self.connection.session().await?;
+        let what = format!("credentials of table '{}'", self.table);
+        let own = match &self.renewal_path {
+            Some(path) => Some(path.clone()),
+            None => session.may_have(ENDPOINT).then(|| session.paths.credentials(&self.table)),
+        };
+        if let Some(path) = own {
+            match self.connection.try_get(&path, &[DELEGATION], MAX_ANSWER_BYTES).await? {
+                Ok(body) => {
+                    let answer: answers::Credentials = self.connection.parse(&path, &body)?;
+                    let fresh = vended(&answers::texts(answer.config.unwrap_or_default()), answer.storage_credentials.unwrap_or_default());
+                    if !fresh.is_empty() {
+                        return Ok(lent(fresh));
+                    }
+                }
+                // A server without this endpoint: the table itself carries them.
+                Err(refused) if matches!(refused.status.as_u16(), 404 | 405 | 406 | 501) => {}
+                Err(refused) => return Err(self.connection.refusal(refused, &path, &what)),
+            }
+        }
+        let path = session.paths.table(&self.table);
+        match self.connection.try_get(&path, &[DELEGATION], MAX_TABLE_BYTES).await? {
+            Ok(body) => {
+                let answer: answers::Credentials = self.connection.parse(&path, &body)?;
+                Ok(lent(vended(&answers::texts(answer.config.unwrap_or_default()), answer.storage_credentials.unwrap_or_default())))
+            }
+            Err(refused) => Err(self.connection.refusal(refused, &path, &what)),
+        }
+    }
+}
+
+#[async_trait]
+impl CredentialSource for TableCredentials {
+    async fn current(&self) -> Result<Vec<VendedCredential>> {
+        self.current.get(|| self.renew()).await
+    }
+
+    fn invalidate(&self) {
+        self.current.forget();
+    }
+}
+
+impl fmt::Debug for TableCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableCredentials").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+/// Good until the first of them expires.
+fn lent(credentials: Vec<VendedCredential>) -> Lent<Vec<VendedCredential>> {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+    let end = credentials.iter().filter_map(|c| c.expires_at_ms).min();
+    let good_for = end.map(|end| Duration::from_millis(u64::try_from(end.saturating_sub(now_ms)).unwrap_or(0)));
+    Lent { value: credentials, good_for }
+}

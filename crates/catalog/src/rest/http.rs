@@ -1,0 +1,220 @@
+//! HTTP towards one catalog: bounded answers, bounded time, few repeats, and no credential to anybody else.
+//!
+//! Contract: an answer is read up to a limit and must be JSON. A redirect is followed only to the same scheme, host and port.
+//! Connections that fail and the statuses 429, 502, 503 and 504 are repeated twice; a timeout is not. What a server says
+//! in an error reaches the message shortened, without control characters and with every secret of ours blotted out.
+
+use super::answers::{Refusal, RefusalBody};
+use crate::tls;
+use bytes::{Bytes, BytesMut};
+use fastdata_types::{Error, ErrorKind, Result, Stage};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use std::net::IpAddr;
+use std::time::Duration;
+use url::{Host, Url};
+
+const ATTEMPTS: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_REDIRECTS: usize = 5;
+/// Bytes of an answer that reports an error.
+const MAX_REFUSAL_BYTES: usize = 64 << 10;
+
+pub struct Timeouts {
+    pub connect: Duration,
+    /// From the request to the last byte of the answer.
+    pub answer: Duration,
+}
+
+pub struct Http {
+    client: reqwest::Client,
+}
+
+/// What a server answered: a body, or that it refused.
+pub enum Answer {
+    Body(Bytes),
+    Refused(Refused),
+}
+
+pub struct Refused {
+    pub status: StatusCode,
+    /// `NoSuchTableException` and the like; empty where the body says nothing.
+    pub kind: String,
+    pub message: String,
+    /// The body is a refusal of the REST catalog specification, not that of some proxy.
+    pub is_catalogs_own: bool,
+}
+
+impl Http {
+    pub fn new(base: &Url, headers: HeaderMap, timeouts: &Timeouts) -> Result<Http> {
+        let redirects = reqwest::redirect::Policy::custom(|attempt| {
+            let same = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
+            if same && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
+        });
+        let mut builder = reqwest::Client::builder()
+            .use_preconfigured_tls(tls::client_config(None)?)
+            .user_agent(concat!("fastdata/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .redirect(redirects)
+            .connect_timeout(timeouts.connect)
+            .timeout(timeouts.answer);
+        if is_loopback(base) {
+            builder = builder.no_proxy();
+        }
+        let client = builder.build().map_err(|e| Error::internal(Stage::Catalog, "the HTTP client cannot be set up").source(e))?;
+        Ok(Http { client })
+    }
+
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// Sends what `request` builds, again where that may help. `blot` takes secrets out of the server's words.
+    pub async fn send(&self, request: impl Fn() -> RequestBuilder, limit: u64, blot: impl Fn(&str) -> String) -> Result<Answer> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let last = attempt >= ATTEMPTS;
+            match request().send().await {
+                Ok(response) if passes(response.status()) && !last => pause = retry_after(&response).unwrap_or(pause),
+                Ok(response) => return self.read(response, limit, &blot).await,
+                Err(e) if last || e.is_timeout() || !(e.is_connect() || e.is_request()) => return Err(unreachable(&e)),
+                Err(_) => {}
+            }
+            tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+            pause *= 4;
+        }
+        Err(Error::internal(Stage::Catalog, "no attempt was made"))
+    }
+
+    async fn read(&self, response: Response, limit: u64, blot: impl Fn(&str) -> String) -> Result<Answer> {
+        let (status, url) = (response.status(), response.url().clone());
+        if status.is_redirection() {
+            return Err(redirected(&url, &response));
+        }
+        if !status.is_success() {
+            let body = read_body(response, MAX_REFUSAL_BYTES as u64).await.unwrap_or_default();
+            return Ok(Answer::Refused(Refused::new(status, &body, blot)));
+        }
+        let is_html = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .is_some_and(|v| v.trim_start().to_ascii_lowercase().starts_with("text/html"));
+        if is_html {
+            return Err(not_json(&url, "HTML"));
+        }
+        Ok(Answer::Body(read_body(response, limit).await?))
+    }
+}
+
+async fn read_body(mut response: Response, limit: u64) -> Result<Bytes> {
+    let url = response.url().clone();
+    let too_large = || Error::limit(Stage::Catalog, format!("the answer of {} is larger than {limit} bytes", shown(&url)));
+    if response.content_length().is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| unreachable(&e))? {
+        if (body.len() + chunk.len()) as u64 > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+impl Refused {
+    fn new(status: StatusCode, body: &[u8], blot: impl Fn(&str) -> String) -> Refused {
+        let parsed: Option<Refusal> = serde_json::from_slice(body).ok();
+        let is_catalogs_own = parsed.is_some();
+        let (kind, message) = match parsed {
+            Some(Refusal { error: RefusalBody::Iceberg { message, kind }, .. }) => (kind, message),
+            Some(Refusal { error: RefusalBody::OAuth(code), error_description }) => (Some(code), error_description),
+            None => (None, None),
+        };
+        let clean = |text: Option<String>| blot(&printable(&text.unwrap_or_default()));
+        Refused { status, kind: clean(kind), message: clean(message), is_catalogs_own }
+    }
+
+    /// The error for a refusal that means nothing special to the caller. `what` was asked of `url`.
+    pub fn error(self, url: &Url, what: &str) -> Error {
+        let kind = match self.status.as_u16() {
+            401 | 419 => ErrorKind::Unauthenticated,
+            403 => ErrorKind::PermissionDenied,
+            404 => ErrorKind::NotFound,
+            406 | 501 => ErrorKind::Unsupported,
+            408 | 429 | 500.. => ErrorKind::Unavailable,
+            _ => ErrorKind::InvalidRequest,
+        };
+        let said = [self.kind, self.message].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(": ");
+        let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
+        let error = Error::new(kind, Stage::Catalog, format!("{what}: {} answered {}{said}", shown(url), self.status));
+        match kind {
+            ErrorKind::Unauthenticated => error.advice("check `token` or `credential` of this catalog, or get a new token"),
+            ErrorKind::PermissionDenied => error.advice("ask the catalog's owner for the right to read this"),
+            ErrorKind::NotFound if !self.is_catalogs_own => {
+                error.advice("no REST catalog seems to be there: check its `uri`, `prefix` and `warehouse`")
+            }
+            ErrorKind::Unavailable => error.advice("try again later; if it stays so, see the catalog server's own log"),
+            _ => error,
+        }
+    }
+}
+
+fn passes(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn redirected(url: &Url, response: &Response) -> Error {
+    let target = response.headers().get(reqwest::header::LOCATION).and_then(|v| v.to_str().ok()).and_then(|v| url.join(v).ok());
+    let target = target.map_or_else(|| "nowhere".to_owned(), |t| t.origin().ascii_serialization());
+    let message = format!("{} redirects to {target}, which is another server: no credential is sent there", shown(url));
+    Error::new(ErrorKind::Config, Stage::Catalog, message).advice("if that server is the catalog, set it as `uri`")
+}
+
+pub fn not_json(url: &Url, what: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, Stage::Catalog, format!("{} answered with {what} instead of the catalog's JSON", shown(url)))
+        .with_retryable(false)
+        .advice("check the catalog's `uri`: this may be a login page, a proxy, or another service")
+}
+
+/// An error of the transport: the endpoint, and the innermost cause in its own words.
+fn unreachable(e: &reqwest::Error) -> Error {
+    let endpoint = e.url().map_or_else(|| "the catalog".to_owned(), shown);
+    let mut cause: &dyn std::error::Error = e;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let (what, advice) = if e.is_timeout() {
+        ("did not answer in time".to_owned(), "try again, or raise `rest.client.socket-timeout-ms`")
+    } else if e.is_connect() {
+        (format!("cannot be reached: {cause}"), "check the catalog's `uri`, the network, and that the server runs")
+    } else {
+        (format!("broke off: {cause}"), "try again; if it stays so, see the catalog server's own log")
+    };
+    Error::new(ErrorKind::Unavailable, Stage::Catalog, format!("{endpoint} {what}")).advice(advice)
+}
+
+/// A URL as messages show it: without the query, which may hold tokens, and without user and password.
+pub fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}
+
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
+        None => false,
+    }
+}

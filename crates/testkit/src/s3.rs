@@ -1,0 +1,320 @@
+//! An S3 server for tests, on a loopback port, that remembers what it was asked and fails on demand.
+//!
+//! Contract: GET with byte ranges, HEAD and ListObjectsV2 as S3 answers them, path style; keys are compared as the percent-decoded bytes of the
+//! request's path, so `a//b` and `a/b` are two objects. Every request is logged as it came over the wire, with the status it got. Faults are taken
+//! from a queue, one for each object request that they match.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What one matching request suffers instead of, or beside, its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// 503 SlowDown.
+    Unavailable,
+    /// 503 with a `Retry-After` of so many seconds.
+    RetryAfter(u64),
+    /// A correct head, then only so many bytes of the body, then the end of the connection.
+    Truncate(usize),
+    /// No answer for so long, then the right one.
+    Hang(Duration),
+    /// 403 AccessDenied.
+    Denied,
+    /// 400 ExpiredToken.
+    ExpiredToken,
+    /// Any status with an error code.
+    Status(u16, &'static str),
+}
+
+/// One request as it came over the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    pub method: String,
+    /// Still percent-encoded.
+    pub path: String,
+    pub query: String,
+    pub range: Option<String>,
+    pub access_key_id: Option<String>,
+    pub status: u16,
+}
+
+impl Logged {
+    /// `GET /bucket/key bytes=0-9`, for comparing in one line.
+    pub fn line(&self) -> String {
+        let range = self.range.as_deref().map(|range| format!(" {range}")).unwrap_or_default();
+        format!("{} {}{range}", self.method, self.path)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Stored {
+    bytes: Bytes,
+    etag: String,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    objects: BTreeMap<(String, String), Stored>,
+    log: Vec<Logged>,
+    faults: VecDeque<Fault>,
+    keys: Option<BTreeSet<String>>,
+    page: usize,
+    puts: u64,
+}
+
+/// A running server; it stops when this is dropped.
+#[derive(Debug)]
+pub struct S3Server {
+    endpoint: String,
+    inner: Arc<Mutex<Inner>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl S3Server {
+    /// Serves on a free loopback port, on the current runtime.
+    pub async fn start() -> S3Server {
+        let inner = Arc::new(Mutex::new(Inner { page: 1000, ..Inner::default() }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("a bound address"));
+        let router = Router::new().fallback(answer).with_state(inner.clone());
+        let task = tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        S3Server { endpoint, inner, task }
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Iceberg's properties for this server, with the credentials `test` and `secret`.
+    pub fn properties(&self) -> BTreeMap<String, String> {
+        [("s3.endpoint", self.endpoint.as_str()), ("s3.access-key-id", "test"), ("s3.secret-access-key", "secret"), ("s3.region", "us-east-1")]
+            .into_iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect()
+    }
+
+    /// Every put gives the object a new ETag.
+    pub fn put(&self, bucket: &str, key: &str, bytes: impl Into<Bytes>) {
+        let mut inner = self.lock();
+        inner.puts += 1;
+        let etag = format!("\"{:032x}\"", inner.puts);
+        inner.objects.insert((bucket.to_string(), key.to_string()), Stored { bytes: bytes.into(), etag });
+    }
+
+    /// Puts every file below a directory, its path below `prefix` (empty, or ending in `/`) as the key.
+    pub fn put_directory(&self, bucket: &str, prefix: &str, directory: &Path) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            let key = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_dir() {
+                self.put_directory(bucket, &format!("{key}/"), &entry.path())?;
+            } else {
+                self.put(bucket, &key, std::fs::read(entry.path())?);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn remove(&self, bucket: &str, key: &str) {
+        self.lock().objects.remove(&(bucket.to_string(), key.to_string()));
+    }
+
+    /// The next requests suffer these, in order.
+    pub fn fail(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.lock().faults.extend(faults);
+    }
+
+    /// From now on only requests signed with one of these access key ids are answered.
+    pub fn accept_only(&self, access_key_ids: impl IntoIterator<Item = impl Into<String>>) {
+        self.lock().keys = Some(access_key_ids.into_iter().map(Into::into).collect());
+    }
+
+    /// How many names one page of a listing holds.
+    pub fn page_size(&self, names: usize) {
+        self.lock().page = names.max(1);
+    }
+
+    /// The requests since the last call, in the order they came.
+    pub fn take_log(&self) -> Vec<Logged> {
+        std::mem::take(&mut self.lock().log)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Response {
+    let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
+    let (response, pause) = decide(&inner, &method, uri.path(), uri.query().unwrap_or_default(), &headers);
+    {
+        let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.log.push(Logged {
+            method: method.to_string(),
+            path: uri.path().to_string(),
+            query: uri.query().unwrap_or_default().to_string(),
+            range: text(&headers, header::RANGE).map(str::to_string),
+            access_key_id: access_key_id(&headers).map(str::to_string),
+            status: response.status().as_u16(),
+        });
+    }
+    if let Some(pause) = pause {
+        tokio::time::sleep(pause).await;
+    }
+    response
+}
+
+fn decide(inner: &Mutex<Inner>, method: &Method, path: &str, query: &str, headers: &HeaderMap) -> (Response, Option<Duration>) {
+    let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+    let key_id = access_key_id(headers);
+    if inner.keys.as_ref().is_some_and(|keys| !key_id.is_some_and(|id| keys.contains(id))) {
+        return (error(StatusCode::FORBIDDEN, "InvalidAccessKeyId"), None);
+    }
+    let (mut truncate, mut pause) = (None, None);
+    match inner.faults.pop_front() {
+        None => {}
+        Some(Fault::Unavailable) => return (error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"), None),
+        Some(Fault::RetryAfter(seconds)) => {
+            let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            return (response, None);
+        }
+        Some(Fault::Denied) => return (error(StatusCode::FORBIDDEN, "AccessDenied"), None),
+        Some(Fault::ExpiredToken) => return (error(StatusCode::BAD_REQUEST, "ExpiredToken"), None),
+        Some(Fault::Status(status, code)) => {
+            return (error(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code), None);
+        }
+        Some(Fault::Truncate(bytes)) => truncate = Some(bytes),
+        Some(Fault::Hang(duration)) => pause = Some(duration),
+    }
+    let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+    let key = percent_decode_str(key).decode_utf8_lossy().into_owned();
+    let response = match (method.as_str(), key.as_str()) {
+        ("GET", "") => list(&inner, bucket, query),
+        ("GET" | "HEAD", _) => match inner.objects.get(&(bucket.to_string(), key)) {
+            Some(stored) => object(stored, text(headers, header::RANGE), truncate),
+            None => error(StatusCode::NOT_FOUND, "NoSuchKey"),
+        },
+        _ => error(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+    };
+    (response, pause)
+}
+
+fn object(stored: &Stored, range: Option<&str>, truncate: Option<usize>) -> Response {
+    let size = stored.bytes.len() as u64;
+    let (status, from, until) = match range.and_then(|range| range.strip_prefix("bytes=")) {
+        None => (StatusCode::OK, 0, size),
+        Some(range) => match satisfy(range, size) {
+            Some((from, until)) => (StatusCode::PARTIAL_CONTENT, from, until),
+            None => {
+                let mut response = error(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange");
+                if let Ok(value) = format!("bytes */{size}").parse() {
+                    response.headers_mut().insert(header::CONTENT_RANGE, value);
+                }
+                return response;
+            }
+        },
+    };
+    let bytes = stored.bytes.slice(from as usize..until as usize);
+    let length = bytes.len();
+    let body = match truncate {
+        None => Body::from(bytes),
+        Some(kept) => {
+            let kept = bytes.slice(..kept.min(length));
+            let broken = futures::stream::iter([Ok(kept), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))]);
+            Body::from_stream(broken)
+        }
+    };
+    let mut response = Response::builder()
+        .status(status)
+        .header(header::ETAG, &stored.etag)
+        .header(header::ACCEPT_RANGES, "bytes")
+        .header(header::CONTENT_LENGTH, length);
+    if status == StatusCode::PARTIAL_CONTENT {
+        response = response.header(header::CONTENT_RANGE, format!("bytes {from}-{}/{size}", until - 1));
+    }
+    response.body(body).unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+/// First byte and end of `0-9`, `5-` or `-3` in an object of `size` bytes.
+fn satisfy(range: &str, size: u64) -> Option<(u64, u64)> {
+    let (first, last) = range.split_once('-')?;
+    let (from, until) = match (first, last) {
+        ("", last) => (size.saturating_sub(last.parse().ok()?), size),
+        (first, "") => (first.parse().ok()?, size),
+        (first, last) => (first.parse().ok()?, last.parse::<u64>().ok()?.saturating_add(1).min(size)),
+    };
+    (from < until).then_some((from, until))
+}
+
+fn list(inner: &Inner, bucket: &str, query: &str) -> Response {
+    let parameters: BTreeMap<String, String> = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (name.to_string(), percent_decode_str(value).decode_utf8_lossy().into_owned()))
+        .collect();
+    let parameter = |name: &str| parameters.get(name).map(String::as_str).unwrap_or_default();
+    let (prefix, after) = (parameter("prefix"), parameter("continuation-token"));
+    let delimited = parameter("delimiter") == "/";
+    let mut entries = BTreeMap::new();
+    for (of, key) in inner.objects.keys() {
+        let Some(rest) = (of == bucket).then(|| key.strip_prefix(prefix)).flatten() else { continue };
+        match rest.split_once('/').filter(|_| delimited) {
+            Some((folder, _)) => entries.insert(format!("{prefix}{folder}/"), true),
+            None => entries.insert(key.clone(), false),
+        };
+    }
+    let rest: Vec<_> = entries.into_iter().filter(|(key, _)| key.as_str() > after).collect();
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+    let url = parameter("encoding-type") == "url";
+    for (key, folder) in rest.iter().take(inner.page) {
+        let key = if url { utf8_percent_encode(key, NON_ALPHANUMERIC).to_string().replace("%20", "+") } else { escape(key) };
+        let _ = match folder {
+            true => write!(xml, "<CommonPrefixes><Prefix>{key}</Prefix></CommonPrefixes>"),
+            false => write!(xml, "<Contents><Key>{key}</Key></Contents>"),
+        };
+    }
+    if url {
+        xml.push_str("<EncodingType>url</EncodingType>");
+    }
+    let _ = write!(xml, "<IsTruncated>{}</IsTruncated>", rest.len() > inner.page);
+    if let Some((last, _)) = rest.get(inner.page - 1).filter(|_| rest.len() > inner.page) {
+        let _ = write!(xml, "<NextContinuationToken>{}</NextContinuationToken>", escape(last));
+    }
+    xml.push_str("</ListBucketResult>");
+    ([(header::CONTENT_TYPE, "application/xml")], xml).into_response()
+}
+
+fn error(status: StatusCode, code: &str) -> Response {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>made for a test</Message></Error>");
+    (status, [(header::CONTENT_TYPE, "application/xml")], body).into_response()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn access_key_id(headers: &HeaderMap) -> Option<&str> {
+    text(headers, header::AUTHORIZATION)?.split_once("Credential=")?.1.split('/').next()
+}
