@@ -1,1 +1,27 @@
-//! placeholder
+//! Bytes of objects: the store stage.
+//!
+//! Problem: tables refer to their files by locations that anybody may have written, on local disks and in S3-compatible stores that fail,
+//! stall and change. Contract: `fastdata_types::store`. How, from a location to bytes:
+//!
+//! ```text
+//! location -> rewrite -> policy -> beneath + local   (openat2, pread, recycled buffers)
+//!                              `-> ranges -> s3 -> retry -> http   (coalesced, split, resumed, signed)
+//! ```
+
+mod beneath;
+mod buffers;
+mod http;
+mod listing;
+mod local;
+mod location;
+mod policy;
+mod ranges;
+mod retry;
+mod rewrite;
+mod s3;
+mod settings;
+mod stores;
+mod versions;
+
+pub use rewrite::moved;
+pub use stores::Stores;

@@ -104,10 +104,15 @@ impl S3Server {
 
     /// Iceberg's properties for this server, with the credentials `test` and `secret`.
     pub fn properties(&self) -> BTreeMap<String, String> {
-        [("s3.endpoint", self.endpoint.as_str()), ("s3.access-key-id", "test"), ("s3.secret-access-key", "secret"), ("s3.region", "us-east-1")]
-            .into_iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect()
+        [
+            ("s3.endpoint", self.endpoint.as_str()),
+            ("s3.access-key-id", "test"),
+            ("s3.secret-access-key", "secret"),
+            ("s3.region", "us-east-1"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
     }
 
     /// Every put gives the object a new ETag.
@@ -282,7 +287,8 @@ fn list(inner: &Inner, bucket: &str, query: &str) -> Response {
         };
     }
     let rest: Vec<_> = entries.into_iter().filter(|(key, _)| key.as_str() > after).collect();
-    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+    let mut xml =
+        String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
     let url = parameter("encoding-type") == "url";
     for (key, folder) in rest.iter().take(inner.page) {
         let key = if url { utf8_percent_encode(key, NON_ALPHANUMERIC).to_string().replace("%20", "+") } else { escape(key) };

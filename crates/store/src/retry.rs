@@ -1,0 +1,82 @@
+//! When to try again, and when to give up.
+//!
+//! Contract: passing faults are retried with exponential, jittered pauses (or the pause the store asks for) until `patience` has gone by
+//! without a byte of progress, or `MOST` attempts in a row have failed; an endpoint that cannot be connected to is given up sooner.
+//! Refused credentials are renewed once where a catalog vends them. What is given up is `unavailable` with endpoint, cause and how often
+//! it was tried, and says that retrying may help.
+
+use crate::http::Fault;
+use crate::location::shown;
+use crate::settings::Settings;
+use fastdata_types::error::{Error, ErrorKind, Result, Stage};
+use fastdata_types::store::CredentialSource;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+const MOST: u32 = 10;
+const MOST_CONNECTS: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+pub(crate) struct Retry {
+    progress: Instant,
+    failures: u32,
+    renewed: bool,
+}
+
+impl Retry {
+    pub(crate) fn new() -> Retry {
+        Retry { progress: Instant::now(), failures: 0, renewed: false }
+    }
+
+    /// Bytes arrived: patience starts anew.
+    pub(crate) fn progressed(&mut self) {
+        self.progress = Instant::now();
+        self.failures = 0;
+    }
+
+    /// Waits as the fault demands, or gives the final error.
+    pub(crate) async fn after(
+        &mut self,
+        fault: Fault,
+        settings: &Settings,
+        location: &str,
+        source: Option<&dyn CredentialSource>,
+    ) -> Result<()> {
+        let (cause, connecting, asked_pause) = match fault {
+            Fault::Final(error) => return Err(error),
+            Fault::Refused(error) => {
+                let Some(source) = source.filter(|_| !self.renewed) else { return Err(error) };
+                self.renewed = true;
+                source.invalidate();
+                return Ok(());
+            }
+            Fault::Passing { cause, connecting, after } => (cause, connecting, after),
+        };
+        self.failures += 1;
+        let pause = asked_pause.unwrap_or_else(|| pause(self.failures)).min(LONGEST_PAUSE);
+        let most = if connecting { MOST_CONNECTS } else { MOST };
+        if self.failures >= most || self.progress.elapsed() + pause > settings.patience {
+            let what = if connecting { "cannot be reached" } else { "does not answer as it should" };
+            let message = format!(
+                "{}: {} {what}: {} (tried {} times in {:.1} s)",
+                shown(location),
+                settings.endpoint_name(),
+                shown(&cause),
+                self.failures,
+                self.progress.elapsed().as_secs_f64()
+            );
+            return Err(Error::new(ErrorKind::Unavailable, Stage::Store, message)
+                .advice("check s3.endpoint and the network; trying again later may help"));
+        }
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}
+
+/// Doubles with every failure; the random half keeps many readers from coming back together.
+fn pause(failures: u32) -> Duration {
+    let full = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
+    let random = RandomState::new().hash_one(failures) % 1024;
+    full / 2 + full.mul_f64(random as f64 / 2048.0)
+}
