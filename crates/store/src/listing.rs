@@ -19,7 +19,7 @@ struct Page {
     contents: Vec<Entry>,
     #[serde(default)]
     common_prefixes: Vec<Folder>,
-    #[serde(default)]
+    /// Every listing says this, and little else does.
     is_truncated: bool,
     next_continuation_token: Option<String>,
     encoding_type: Option<String>,
@@ -76,7 +76,7 @@ mod tests {
 
     fn page(inner: &str) -> (Result<Option<String>>, Vec<String>) {
         let mut names = Vec::new();
-        let body = format!("<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3\">{inner}</ListBucketResult>");
+        let body = format!("<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3\"><Name>b</Name>{inner}</ListBucketResult>");
         (read_page("s3://b/p/", "p/", body.as_bytes(), &mut names), names)
     }
 
@@ -87,8 +87,8 @@ mod tests {
              <Contents><Key>p/</Key></Contents><EncodingType>url</EncodingType><NextContinuationToken>t&amp;1</NextContinuationToken>",
         );
         assert_eq!((next.unwrap().as_deref(), names), (Some("t&1"), vec!["a+b c".to_string(), "d&".to_string()]));
-        assert_eq!(page("<Contents><Key>p/a%41+&lt;</Key></Contents>").1, ["a%41+<"]);
-        assert!(page("").0.unwrap().is_none());
+        assert_eq!(page("<IsTruncated>false</IsTruncated><Contents><Key>p/a%41+&lt;</Key></Contents>").1, ["a%41+<"]);
+        assert!(page("<IsTruncated>false</IsTruncated>").0.unwrap().is_none());
     }
 
     #[test]
@@ -96,6 +96,9 @@ mod tests {
         for inner in
             ["<Contents><Key>q/a</Key></Contents>", "<Contents></Contents>", "<IsTruncated>true</IsTruncated>", "<Contents><Key>p/"]
         {
+            assert_eq!(page(inner).0.unwrap_err().kind(), ErrorKind::Unavailable, "{inner}");
+        }
+        for inner in ["", "<IsTruncated>true</IsTruncated>", "<IsTruncated>maybe</IsTruncated>"] {
             assert_eq!(page(inner).0.unwrap_err().kind(), ErrorKind::Unavailable, "{inner}");
         }
         assert!(read_page("s3://b", "", b"<html>hello</html><p>", &mut Vec::new()).is_err());

@@ -9,6 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -243,7 +244,12 @@ fn object(stored: &Stored, range: Option<&str>, truncate: Option<usize>) -> Resp
         None => Body::from(bytes),
         Some(kept) => {
             let kept = bytes.slice(..kept.min(length));
-            let broken = futures::stream::iter([Ok(kept), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))]);
+            // The pause lets what was written so far reach the client.
+            let end = async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+            };
+            let broken = futures::stream::iter([Ok(kept)]).chain(futures::stream::once(end));
             Body::from_stream(broken)
         }
     };
