@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 /// The SQLite file of an embedded warehouse.
 const EMBEDDED_FILE: &str = "catalog.db";
+/// What its catalog is called, in messages and in the rows that our own writer makes.
+const EMBEDDED_NAME: &str = "local";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -60,8 +62,7 @@ pub fn embedded(
             error.advice(format!("`fastdata demo {shown}` makes a warehouse there; a table directory is given as the table's name"))
         });
     }
-    let name = absolute.file_name().and_then(|n| n.to_str()).unwrap_or("warehouse");
-    Ok(Arc::new(SqlCatalog::embedded(name, location, file, rewrites, allowed, properties, factory)))
+    Ok(Arc::new(SqlCatalog::embedded(EMBEDDED_NAME, location, file, rewrites, allowed, properties, factory)))
 }
 
 fn kind(properties: &mut Properties) -> Option<Kind> {

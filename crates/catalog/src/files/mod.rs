@@ -18,14 +18,17 @@ use std::sync::Arc;
 const METADATA_FOLDER: &str = "metadata";
 const METADATA_ENDS: [&str; 3] = [".metadata.json", ".metadata.json.gz", ".json"];
 
+/// Makes the rewrites by which a location baked into metadata (first) stands for an actual directory (second).
+pub type MovedRewrites = fn(&str, &str) -> Vec<(String, String)>;
+
 /// How a table without a catalog is opened.
 pub struct PathOptions {
     pub rewrites: Vec<(String, String)>,
     pub allowed: Vec<String>,
     /// Storage only: `s3.endpoint` and the like.
     pub properties: BTreeMap<String, String>,
-    /// Makes the rewrites by which the location in the metadata (first) stands for the directory given (second).
-    pub moved: Option<fn(&str, &str) -> Vec<(String, String)>>,
+    /// Given where the table was copied: the location in the metadata stands for the directory given.
+    pub moved: Option<MovedRewrites>,
 }
 
 /// Loads the table at a path or URL of a metadata file or of a table directory.

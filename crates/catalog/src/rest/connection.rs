@@ -23,7 +23,7 @@ use url::Url;
 /// Bytes of an answer other than a table's.
 pub const MAX_ANSWER_BYTES: u64 = 32 << 20;
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
-const ANSWER_TIMEOUT_MS: u64 = 60_000;
+const SILENCE_TIMEOUT_MS: u64 = 60_000;
 
 pub struct Connection {
     pub catalog: String,
@@ -80,7 +80,7 @@ impl Connection {
         let (headers, header_secrets) = headers(properties);
         let timeouts = Timeouts {
             connect: properties.milliseconds("rest.client.connection-timeout-ms", CONNECT_TIMEOUT_MS),
-            answer: properties.milliseconds("rest.client.socket-timeout-ms", ANSWER_TIMEOUT_MS),
+            silence: properties.milliseconds("rest.client.socket-timeout-ms", SILENCE_TIMEOUT_MS),
         };
         properties.finish()?;
         let base = base.ok_or_else(|| Error::internal(Stage::Catalog, "the catalog has no uri"))?;

@@ -17,14 +17,16 @@ use url::{Host, Url};
 const ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// An answer may take this many times the longest silence, however steadily it drips.
+const ANSWER_SILENCES: u32 = 10;
 const MAX_REDIRECTS: usize = 5;
 /// Bytes of an answer that reports an error.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
 
 pub struct Timeouts {
     pub connect: Duration,
-    /// From the request to the last byte of the answer.
-    pub answer: Duration,
+    /// The longest silence while an answer is waited for or read.
+    pub silence: Duration,
 }
 
 pub struct Http {
@@ -58,7 +60,8 @@ impl Http {
             .default_headers(headers)
             .redirect(redirects)
             .connect_timeout(timeouts.connect)
-            .timeout(timeouts.answer);
+            .read_timeout(timeouts.silence)
+            .timeout(timeouts.silence.saturating_mul(ANSWER_SILENCES));
         if is_loopback(base) {
             builder = builder.no_proxy();
         }

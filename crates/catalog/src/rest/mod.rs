@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use connection::Connection;
 use credentials::{TableCredentials, is_credential, vended};
 use fastdata_types::store::{StoreFactory, StoreScope, VendedCredential};
-use fastdata_types::{Catalog, Error, Result, Stage, TableName, TableState};
+use fastdata_types::{Catalog, Error, ErrorKind, Result, Stage, TableName, TableState};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::Refused;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -90,7 +90,19 @@ impl RestCatalog {
         }
         for _ in 0..MAX_NAMESPACE_DEPTH {
             let children: Vec<Vec<Vec<String>>> = stream::iter(level)
-                .map(|parent| async move { self.child_namespaces(&parent).await })
+                .map(|parent| async move {
+                    match self.child_namespaces(&parent).await {
+                        // Servers whose namespaces do not nest refuse the question in several ways.
+                        Err(e)
+                            if parent != above
+                                && (is_passed_over(&e) || matches!(e.kind(), ErrorKind::InvalidRequest | ErrorKind::Unsupported)) =>
+                        {
+                            tracing::warn!(namespace = parent.join("."), error = %e, "no namespaces below it are listed");
+                            Ok(vec![])
+                        }
+                        listed => listed,
+                    }
+                })
                 .buffer_unordered(LISTS_AT_ONCE)
                 .try_collect()
                 .await?;
@@ -167,9 +179,21 @@ impl RestCatalog {
 #[async_trait]
 impl Catalog for RestCatalog {
     async fn list(&self, namespace: Option<&[String]>) -> Result<Vec<TableName>> {
-        let namespaces = self.namespaces_below(namespace.unwrap_or_default()).await?;
-        let lists: Vec<Vec<TableName>> =
-            stream::iter(namespaces).map(|n| async move { self.tables_in(&n).await }).buffer_unordered(LISTS_AT_ONCE).try_collect().await?;
+        let asked_for = namespace.unwrap_or_default();
+        let namespaces = self.namespaces_below(asked_for).await?;
+        let lists: Vec<Vec<TableName>> = stream::iter(namespaces)
+            .map(|found| async move {
+                match self.tables_in(&found).await {
+                    Err(e) if found != asked_for && is_passed_over(&e) => {
+                        tracing::warn!(namespace = found.join("."), error = %e, "a namespace is left out of the list");
+                        Ok(vec![])
+                    }
+                    listed => listed,
+                }
+            })
+            .buffer_unordered(LISTS_AT_ONCE)
+            .try_collect()
+            .await?;
         let tables: BTreeSet<TableName> = lists.into_iter().flatten().filter(|t| is_within(&t.namespace, namespace)).collect();
         Ok(tables.into_iter().collect())
     }
@@ -228,6 +252,11 @@ impl Pages {
         self.next = next.filter(|token| !token.is_empty());
         self.done = self.next.is_none();
     }
+}
+
+/// A namespace that went away since it was listed, or that this caller may not look into, does not hide the others.
+fn is_passed_over(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
 }
 
 /// A URL with a scheme and something behind it: fit for a list of allowed locations.

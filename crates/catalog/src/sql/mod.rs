@@ -42,7 +42,7 @@ pub struct SqlCatalog {
 
 enum Connected {
     Sqlite(SqliteFile),
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 impl SqlCatalog {
@@ -58,7 +58,7 @@ impl SqlCatalog {
         properties.finish()?;
         let database = match database.ok_or_else(|| Error::internal(Stage::Config, "the catalog has no database"))? {
             Database::Sqlite(file) => Connected::Sqlite(file),
-            Database::Postgres(server) => Connected::Postgres(Postgres::new(*server)),
+            Database::Postgres(server) => Connected::Postgres(Box::new(Postgres::new(*server))),
         };
         allowed.push(absolute(&warehouse));
         Ok(SqlCatalog {

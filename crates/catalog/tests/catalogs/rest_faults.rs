@@ -126,3 +126,15 @@ async fn metadata_in_the_answer_is_judged_like_any_other() {
     server.add_table(&["db"], "t", "s3://b/t/metadata/1.metadata.json", new);
     assert_eq!(load(catalog.as_ref()).await.unwrap_err().kind(), ErrorKind::Unsupported);
 }
+
+#[tokio::test]
+async fn a_namespace_that_may_not_be_looked_into_does_not_hide_the_others() {
+    let server = RestServer::start(RestOptions::default()).await;
+    add(&server, &["db"], "t");
+    add(&server, &["secret"], "t");
+    server.fail_next("/namespaces/secret/tables", Fault::Status(403, "{}"));
+    let (catalog, _) = catalog(&server, &[]);
+    assert_eq!(catalog.list(None).await.unwrap(), [TableName::new(["db"], "t")]);
+    server.fail_next("/namespaces/secret/tables", Fault::Status(403, "{}"));
+    assert_eq!(catalog.list(Some(&["secret".into()])).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+}
