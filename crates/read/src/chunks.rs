@@ -1,0 +1,150 @@
+//! The column chunks of one row group, fetched whole or window by window, as the decoder takes them.
+
+use crate::footer::chunk_range;
+use crate::need::WINDOWS;
+use crate::open_file::OpenFile;
+use crate::pages::{ChunkCursor, PageMeter, PageSource};
+use crate::scan::Scan;
+use bytes::Bytes;
+use fastdata_types::{Error, Result, Stage};
+use parquet::arrow::arrow_reader::RowGroups;
+use parquet::column::page::{PageIterator, PageReader};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Chunks of one row group by leaf column.
+#[derive(Default)]
+pub(crate) struct Chunks {
+    whole: HashMap<usize, Bytes>,
+    windowed: Mutex<HashMap<usize, ChunkCursor>>,
+    /// Ends the fetches when the chunks are dropped.
+    fetches: JoinSet<()>,
+}
+
+impl Chunks {
+    /// Fetches whole chunks now and starts fetching the large ones. Chunks that `known` has are not fetched again.
+    pub(crate) async fn fetch(
+        scan: &Arc<Scan>,
+        file: &OpenFile,
+        row_group: &RowGroupMetaData,
+        leaves: &BTreeSet<usize>,
+        window: u64,
+        known: Option<Chunks>,
+    ) -> Result<Chunks> {
+        let mut chunks = Chunks::default();
+        let mut fetched = known.map(|known| known.whole).unwrap_or_default();
+        fetched.retain(|leaf, _| leaves.contains(leaf));
+        chunks.whole = fetched;
+        let mut wanted: Vec<(usize, Range<u64>)> = Vec::new();
+        for leaf in leaves {
+            if chunks.whole.contains_key(leaf) {
+                continue;
+            }
+            let column = row_group.columns().get(*leaf).ok_or_else(|| Error::corrupt(Stage::Read, "a row group lacks a column"))?;
+            let range = chunk_range(column);
+            if range.end - range.start <= window.saturating_mul(WINDOWS) {
+                wanted.push((*leaf, range));
+            } else {
+                let cursor = chunks.start(scan, &file.facts.path, range, window);
+                chunks.windowed.lock().unwrap_or_else(PoisonError::into_inner).insert(*leaf, cursor);
+            }
+        }
+        if !wanted.is_empty() {
+            let ranges: Vec<Range<u64>> = wanted.iter().map(|(_, range)| range.clone()).collect();
+            let bytes = scan.timers.storage(scan.plan.table.store.read_ranges(&file.facts.path, &ranges)).await?;
+            for ((leaf, range), bytes) in wanted.into_iter().zip(bytes) {
+                if bytes.len() as u64 != range.end - range.start {
+                    return Err(Error::internal(Stage::Read, "the store returned fewer bytes than it was asked for"));
+                }
+                chunks.whole.insert(leaf, bytes);
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// Starts a task that fetches one window after the other, the next while the last is waiting to be read.
+    fn start(&mut self, scan: &Arc<Scan>, path: &str, range: Range<u64>, window: u64) -> ChunkCursor {
+        let (sender, receiver) = mpsc::channel(1);
+        let (scan, path, length) = (Arc::clone(scan), path.to_owned(), range.end - range.start);
+        self.fetches.spawn(async move {
+            let mut at = range.start;
+            while at < range.end {
+                let next = at..range.end.min(at.saturating_add(window));
+                let read = scan.timers.storage(scan.plan.table.store.read_ranges(&path, std::slice::from_ref(&next))).await;
+                at = next.end;
+                let bytes =
+                    read.and_then(|mut parts| parts.pop().ok_or_else(|| Error::internal(Stage::Read, "the store returned no bytes")));
+                let failed = bytes.is_err();
+                if sender.send(bytes).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        ChunkCursor::windowed(length, receiver)
+    }
+
+    /// The chunks as the source of the decoder's pages.
+    pub(crate) fn pages<'a>(&'a self, file: &'a OpenFile, row_group: usize, meter: &Arc<PageMeter>) -> RowGroupPages<'a> {
+        RowGroupPages { chunks: self, metadata: &file.footer.metadata, row_group, meter: Arc::clone(meter) }
+    }
+}
+
+pub(crate) struct RowGroupPages<'a> {
+    chunks: &'a Chunks,
+    metadata: &'a ParquetMetaData,
+    row_group: usize,
+    meter: Arc<PageMeter>,
+}
+
+impl RowGroupPages<'_> {
+    fn source(&self, leaf: usize) -> Result<PageSource> {
+        let missing = || Error::internal(Stage::Read, "a column was not fetched");
+        let column = self.metadata.row_groups().get(self.row_group).and_then(|group| group.columns().get(leaf)).ok_or_else(missing)?;
+        let cursor = match self.chunks.whole.get(&leaf) {
+            Some(bytes) => ChunkCursor::whole(bytes.clone()),
+            None => self.chunks.windowed.lock().unwrap_or_else(PoisonError::into_inner).remove(&leaf).ok_or_else(missing)?,
+        };
+        let values = column.num_values().max(0) as u64;
+        PageSource::new(cursor, column.compression(), column.column_descr_ptr(), values, Arc::clone(&self.meter))
+            .map_err(|e| e.context(format!("column '{}'", column.column_path().string())))
+    }
+}
+
+impl RowGroups for RowGroupPages<'_> {
+    fn num_rows(&self) -> usize {
+        self.row_groups().map(|group| group.num_rows().max(0) as usize).sum()
+    }
+
+    fn column_chunks(&self, leaf: usize) -> Result<Box<dyn PageIterator>, ParquetError> {
+        let source = self.source(leaf).map_err(|error| {
+            let text = ParquetError::General(error.message().to_owned());
+            self.meter.fail(crate::pages::Fault::Failed(error));
+            text
+        })?;
+        Ok(Box::new(OneChunk(Some(source))))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(self.metadata.row_groups().get(self.row_group).into_iter())
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        self.metadata
+    }
+}
+
+struct OneChunk(Option<PageSource>);
+
+impl Iterator for OneChunk {
+    type Item = Result<Box<dyn PageReader>, ParquetError>;
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.take().map(|source| Ok(Box::new(source) as Box<dyn PageReader>))
+    }
+}
+
+impl PageIterator for OneChunk {}

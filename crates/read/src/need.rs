@@ -1,0 +1,164 @@
+//! How much memory reading one row group takes, and which way of reading it fits.
+//!
+//! Contract: everything that reading a row group holds is reserved in one piece before its first byte is fetched, so that it can
+//! always finish without asking for more: compressed chunks (whole, or a few windows of each), inflated pages, one slice of
+//! decoded rows, and the batches that wait. Two figures cannot be known before the pages are seen, how large pages are and how large
+//! a row is; they are estimated, held to while decoding ([`crate::pages::PageMeter`]), and where one proves too small the row group goes
+//! back, reserves more and carries on where it was. What cannot fit at all is `budget-too-small` with the figure.
+
+use crate::footer::chunk_range;
+use crate::open_file::{OpenFile, Pass};
+use parquet::basic::Type as PhysicalType;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use std::collections::BTreeSet;
+
+/// Bytes of decoded rows that one slice aims at: small enough for the caches, large enough to make scheduling cheap.
+const SLICE_BYTES: u64 = 4 << 20;
+/// Writers close pages and dictionaries at about this size.
+const PAGE_BYTES: u64 = 1 << 20;
+/// A chunk is fetched whole up to this size where the budget allows.
+const WHOLE_CHUNKS_BYTES: u64 = 96 << 20;
+const LARGEST_WINDOW: u64 = 8 << 20;
+const SMALLEST_WINDOW: u64 = 256 << 10;
+/// Windows of a chunk that exist at a time: being read, waiting, being fetched.
+pub(crate) const WINDOWS: u64 = 3;
+/// Batches of a row group that may exist at a time: being made, waiting or with the consumer.
+pub(crate) const BATCHES: u64 = 2;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// Column chunks longer than three of these are fetched window by window.
+    pub(crate) window: u64,
+    pub(crate) compressed: u64,
+    /// Inflated pages and decoded dictionaries that may be alive at a time.
+    pub(crate) pages: u64,
+    pub(crate) slice_rows: usize,
+    slice_bytes: u64,
+    /// The largest batch.
+    pub(crate) batch: u64,
+}
+
+/// What a request and the budget allow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) batch_rows: usize,
+    pub(crate) batch_bytes: u64,
+    /// Bytes that one row group may ever take.
+    pub(crate) ceiling: u64,
+    /// Rows wanted of this row group, where fewer than all.
+    pub(crate) rows: Option<u64>,
+}
+
+/// Per column chunk: what the estimates are made of.
+struct Chunk {
+    bytes: u64,
+    pages: u64,
+}
+
+impl Need {
+    pub(crate) fn total(&self) -> u64 {
+        self.compressed.saturating_add(self.pages).saturating_add(self.slice_bytes).saturating_add(self.batch.saturating_mul(BATCHES))
+    }
+
+    pub(crate) fn of(file: &OpenFile, row_group: &RowGroupMetaData, bounds: &Bounds) -> Need {
+        let passes: Vec<&Pass> = file.deciding.iter().map(|d| &d.pass).chain(&file.output).collect();
+        let leaves: BTreeSet<usize> = passes.iter().flat_map(|pass| pass.leaves()).collect();
+        let columns: Vec<&ColumnChunkMetaData> = leaves.iter().filter_map(|leaf| row_group.columns().get(*leaf)).collect();
+        let rows = row_group.num_rows().max(1) as u64;
+        let decoded = columns.iter().map(|column| decoded_row_bytes(column, rows)).sum::<u64>();
+        let computed = passes.iter().map(|pass| pass.computed_row_bytes(&file.facts)).max().unwrap_or(0);
+        let row_bytes = (decoded + computed).max(1);
+
+        let target = SLICE_BYTES.min(bounds.batch_bytes).min(bounds.ceiling / 16).max(1);
+        let most_rows = (bounds.batch_rows as u64).min(bounds.rows.unwrap_or(u64::MAX)).clamp(1, rows);
+        let slice_rows = match (target / row_bytes).clamp(1, most_rows) {
+            // Whole words of the validity masks, and decoders like round figures.
+            large if large > 1024 && large < most_rows => large / 1024 * 1024,
+            small => small,
+        };
+        let slice_bytes = slice_rows * row_bytes;
+        let chunks: Vec<Chunk> = columns.iter().map(|column| Chunk::of(column, rows, slice_rows)).collect();
+        let pages = chunks.iter().map(|chunk| chunk.pages).sum();
+        let batch = (slice_bytes * 3 / 2).max(256 << 10).min(bounds.batch_bytes);
+        let mut need = Need { window: u64::MAX, compressed: 0, pages, slice_rows: slice_rows as usize, slice_bytes, batch };
+        need.choose_window(&chunks, bounds);
+        need
+    }
+
+    /// Chunks whole if they are a fair share of the budget, else in the largest windows that are.
+    fn choose_window(&mut self, chunks: &[Chunk], bounds: &Bounds) {
+        let whole: u64 = chunks.iter().map(|chunk| chunk.bytes).sum();
+        let beside = self.total() - self.compressed;
+        let few_rows = bounds.rows.is_some() && whole > 4 << 20;
+        self.compressed = whole;
+        self.window = u64::MAX;
+        if !few_rows && whole <= WHOLE_CHUNKS_BYTES && whole.saturating_add(beside) <= bounds.ceiling / 2 {
+            return;
+        }
+        let mut window = if few_rows { 1 << 20 } else { LARGEST_WINDOW };
+        loop {
+            self.window = window;
+            self.compressed = chunks.iter().map(|chunk| chunk.bytes.min(window * WINDOWS)).sum();
+            if self.total() <= bounds.ceiling / 2 || window <= SMALLEST_WINDOW {
+                return;
+            }
+            window /= 2;
+        }
+    }
+
+    /// What to reserve after pages of `live` bytes did not fit. `None` where even the whole budget will not do.
+    pub(crate) fn with_pages(mut self, live: u64, ceiling: u64) -> Option<Need> {
+        let wanted = (live.saturating_add(live / 4)).max(self.pages.saturating_mul(2));
+        let other = self.total() - self.pages;
+        let most = ceiling.saturating_sub(other);
+        if self.slice_rows > 1 && (wanted > most || live > 4 * self.pages) {
+            // Many large pages lie within one slice: take fewer rows at a time.
+            self.slice_rows = (self.slice_rows / 8).max(1);
+        } else if live > most {
+            return None;
+        }
+        self.pages = wanted.min(most).max(self.pages);
+        Some(self)
+    }
+
+    /// What to reserve after a single row of `bytes` proved larger than a batch.
+    pub(crate) fn with_batch(mut self, bytes: u64, ceiling: u64) -> Option<Need> {
+        self.batch = bytes;
+        (self.total() <= ceiling).then_some(self)
+    }
+
+    /// The figure for the refusal where pages of `live` bytes cannot fit.
+    pub(crate) fn total_with_pages(&self, live: u64) -> u64 {
+        self.total().saturating_sub(self.pages).saturating_add(live)
+    }
+}
+
+impl Chunk {
+    fn of(column: &ColumnChunkMetaData, rows: u64, slice_rows: u64) -> Chunk {
+        let range = chunk_range(column);
+        let uncompressed = column.uncompressed_size().max(0) as u64;
+        let page = uncompressed.min(PAGE_BYTES);
+        let dictionary = if column.dictionary_page_offset().is_some() { 2 * uncompressed.min(PAGE_BYTES) } else { 0 };
+        // All pages that one slice touches are alive together where strings point into them.
+        let touched = uncompressed / rows * slice_rows;
+        let levels = if column.column_descr().max_rep_level() > 0 { 3 * page } else { 0 };
+        Chunk { bytes: range.end - range.start, pages: page + page / 4 + dictionary + touched + levels + (16 << 10) }
+    }
+}
+
+/// Bytes that a row of this column takes decoded, with its share of levels.
+fn decoded_row_bytes(column: &ColumnChunkMetaData, rows: u64) -> u64 {
+    let values = (column.num_values().max(0) as u64).div_ceil(rows).max(1);
+    let descriptor = column.column_descr();
+    let width = match descriptor.physical_type() {
+        PhysicalType::BOOLEAN => 1,
+        PhysicalType::INT32 | PhysicalType::FLOAT => 4,
+        PhysicalType::INT64 | PhysicalType::DOUBLE => 8,
+        PhysicalType::INT96 => 12,
+        PhysicalType::FIXED_LEN_BYTE_ARRAY => (descriptor.type_length().max(0) as u64).max(16),
+        // A view, and its share of the bytes once packed.
+        PhysicalType::BYTE_ARRAY => 16 + (column.uncompressed_size().max(0) as u64 / rows / values),
+    };
+    let levels = if descriptor.max_rep_level() > 0 { 8 } else { 1 };
+    values.saturating_mul(width + levels)
+}

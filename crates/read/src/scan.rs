@@ -1,0 +1,79 @@
+//! What all parts of one running scan share.
+
+use crate::decode::Stop;
+use crate::deletes::ScanDeletes;
+use crate::layout::Layout;
+use crate::timers::Timers;
+use crate::{ReadContext, ReadOptions};
+use fastdata_types::{Error, ErrorKind, Result, ScanPlan, Stage};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{Semaphore, oneshot};
+
+pub(crate) struct Scan {
+    pub(crate) plan: Arc<ScanPlan>,
+    pub(crate) options: ReadOptions,
+    pub(crate) context: ReadContext,
+    pub(crate) deletes: ScanDeletes,
+    pub(crate) output: Arc<Layout>,
+    pub(crate) timers: Timers,
+    pub(crate) threads: usize,
+    /// Row groups that may decode at a time.
+    pub(crate) decoding: Arc<Semaphore>,
+    cancelled: AtomicBool,
+}
+
+impl Scan {
+    pub(crate) fn new(plan: Arc<ScanPlan>, options: ReadOptions, context: ReadContext) -> Result<Scan> {
+        let threads = context.pool.current_num_threads().max(1);
+        Ok(Scan {
+            output: Arc::new(Layout::new(plan.projection.as_ref().clone(), options.strings)?),
+            deletes: ScanDeletes::new(Arc::clone(&plan), context.clone()),
+            timers: Timers::new(Arc::clone(&context.stats)),
+            threads,
+            decoding: Arc::new(Semaphore::new(threads + 1)),
+            cancelled: AtomicBool::new(false),
+            plan,
+            options,
+            context,
+        })
+    }
+
+    /// Bytes that row groups may take: the deletes of a scan may hold half of the budget.
+    pub(crate) fn ceiling(&self) -> u64 {
+        let total = self.context.budget.total();
+        if self.plan.deletes.is_empty() { total } else { total / 2 }
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn check_cancelled(&self) -> Result<()> {
+        match self.cancelled.load(Ordering::Relaxed) {
+            true => Err(Error::new(ErrorKind::Cancelled, Stage::Read, "the scan was dropped")),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs decoding work on the pool. A panic in it is the error of this scan alone.
+    pub(crate) async fn on_pool<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> Result<T, Stop> + Send + 'static,
+    ) -> Result<T, Stop> {
+        let (sender, receiver) = oneshot::channel();
+        let scan = Arc::clone(self);
+        self.context.pool.spawn(move || {
+            let outcome = match scan.check_cancelled() {
+                Ok(()) => catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                    Err(Stop::Failed(Error::corrupt(Stage::Read, "its pages cannot be decoded (the decoder gave up)")))
+                }),
+                Err(cancelled) => Err(Stop::Failed(cancelled)),
+            };
+            // The task may have been dropped meanwhile.
+            let _ = sender.send(outcome);
+        });
+        receiver.await.unwrap_or_else(|_| Err(Stop::Failed(Error::internal(Stage::Read, "the decode pool dropped a job"))))
+    }
+}

@@ -1,0 +1,221 @@
+//! Which row groups are read when: files opened ahead, row groups in plan order, each with its memory before it starts.
+//!
+//! Contract: row groups start in plan order, and each belongs to the block that holds its start. Memory is reserved in that order too, in one
+//! piece per row group, so that whoever started can finish. A row group that needs more in stable order takes it from the
+//! ones after it: they are stopped, and come back here to start again.
+
+use crate::footer::Footer;
+use crate::need::{Bounds, Need};
+use crate::open_file::OpenFile;
+use crate::row_group::{Event, Sink, Turn, Unit};
+use crate::scan::Scan;
+use fastdata_types::plan::Block;
+use fastdata_types::request::Order;
+use fastdata_types::stats::StatsCollector;
+use fastdata_types::{Error, Result, Stage};
+use futures::stream::{self, StreamExt};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Files whose footers are read ahead.
+const FILES_AHEAD: usize = 16;
+/// Row groups beyond those that decode whose bytes are fetched ahead, where memory allows.
+const FETCHED_AHEAD: usize = 6;
+
+/// A row group that was started.
+pub(crate) struct Live {
+    pub(crate) unit: Arc<Unit>,
+    pub(crate) task: AbortHandle,
+    /// Its events, in stable order; in fast order all share one channel.
+    pub(crate) events: Option<mpsc::Receiver<Event>>,
+}
+
+/// What the schedule tells the stream.
+pub(crate) enum Started {
+    One(Live),
+    /// There are no more; so many were started in all.
+    All(u64),
+    Failed(Error),
+}
+
+pub(crate) struct Schedule {
+    pub(crate) scan: Arc<Scan>,
+    pub(crate) started: mpsc::UnboundedSender<Started>,
+    /// Row groups that were stopped, to be started again.
+    pub(crate) returned: mpsc::UnboundedReceiver<Arc<Unit>>,
+    /// While true nothing new starts.
+    pub(crate) paused: watch::Receiver<bool>,
+    /// In fast order: where all row groups report.
+    pub(crate) shared: Option<mpsc::Sender<Event>>,
+}
+
+impl Schedule {
+    pub(crate) async fn run(mut self) {
+        let mut tasks = JoinSet::new();
+        match self.start_all(&mut tasks).await {
+            Ok(()) => while tasks.join_next().await.is_some() {},
+            Err(error) => {
+                // The stream may be gone.
+                let _ = self.started.send(Started::Failed(error));
+                // What was started before goes on: in stable order its rows come before the error.
+                while tasks.join_next().await.is_some() {}
+            }
+        }
+    }
+
+    async fn start_all(&mut self, tasks: &mut JoinSet<()>) -> Result<()> {
+        let scan = Arc::clone(&self.scan);
+        let files = by_file(&scan.plan.blocks);
+        let opener = |(file, blocks): (u32, Vec<Block>)| {
+            let scan = Arc::clone(&scan);
+            async move {
+                let opened = tokio::spawn(async move { OpenFile::open(&scan, file).await }).await;
+                let opened = opened.map_err(|_| Error::internal(Stage::Read, "opening a data file failed"))?;
+                Ok::<_, Error>((Arc::new(opened?), file, blocks))
+            }
+        };
+        let ahead = if scan.options.limit.is_some() { 2 } else { FILES_AHEAD };
+        let mut opened = stream::iter(files).map(opener).buffered(ahead);
+
+        let mut pending: BTreeMap<u64, Arc<Unit>> = BTreeMap::new();
+        let mut units: VecDeque<Unit> = VecDeque::new();
+        let mut order = 0u64;
+        let mut wanted = Wanted::new(&scan);
+        let mut exhausted = false;
+        let in_flight = Arc::new(Semaphore::new(scan.threads + 1 + if scan.options.limit.is_some() { 0 } else { FETCHED_AHEAD }));
+        let mut previous_turn: Option<oneshot::Receiver<()>> = None;
+        loop {
+            while tasks.try_join_next().is_some() {}
+            while let Ok(unit) = self.returned.try_recv() {
+                pending.insert(unit.order, unit);
+            }
+            if pending.is_empty() && !exhausted {
+                if let Some(unit) = units.pop_front() {
+                    pending.insert(unit.order, Arc::new(unit));
+                } else {
+                    match if wanted.enough() { None } else { opened.next().await } {
+                        Some(opened) => {
+                            let (file, number, blocks) = opened?;
+                            StatsCollector::add(&scan.context.stats.files_read, 1);
+                            units = units_of(&scan, &file, number, &blocks, &mut order, &mut wanted);
+                        }
+                        None => {
+                            exhausted = true;
+                            let _ = self.started.send(Started::All(order));
+                        }
+                    }
+                    continue;
+                }
+            }
+            let Some(unit) = pending.first_key_value().map(|(_, unit)| Arc::clone(unit)) else {
+                // Everything was started; only what comes back is left to do.
+                match self.returned.recv().await {
+                    Some(unit) => pending.insert(unit.order, unit),
+                    None => return Ok(()),
+                };
+                continue;
+            };
+            if self.paused.wait_for(|paused| !paused).await.is_err() {
+                return Ok(());
+            }
+            let slot = Arc::clone(&in_flight).acquire_owned();
+            let memory = async {
+                let slot = slot.await.map_err(|_| Error::internal(Stage::Read, "the scan was closed"))?;
+                Ok::<_, Error>((slot, scan.context.budget.acquire(unit.need.total(), &unit.what()).await?))
+            };
+            let (slot, memory) = tokio::select! {
+                biased;
+                _ = self.paused.wait_for(|paused| *paused) => continue,
+                memory = memory => memory?,
+            };
+            pending.remove(&unit.order);
+            let stable = scan.options.order == Order::Stable;
+            let (then, next_turn) = oneshot::channel();
+            let turn = Turn { after: previous_turn.take().filter(|_| stable), then: Some(then) };
+            previous_turn = Some(next_turn);
+            let (events, receiver) = match &self.shared {
+                Some(shared) => (shared.clone(), None),
+                None => {
+                    let (sender, receiver) = mpsc::channel(8);
+                    (sender, Some(receiver))
+                }
+            };
+            let sink = Sink { events, ask_to_reserve: stable };
+            let read = Arc::clone(&unit).read(Arc::clone(&scan), memory, turn, sink);
+            let task = tasks.spawn(async move {
+                read.await;
+                drop(slot);
+            });
+            if self.started.send(Started::One(Live { unit, task, events: receiver })).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Blocks in plan order, those of one file that follow one another together.
+fn by_file(blocks: &[Block]) -> Vec<(u32, Vec<Block>)> {
+    let mut files: Vec<(u32, Vec<Block>)> = Vec::new();
+    for block in blocks {
+        match files.last_mut() {
+            Some((file, blocks)) if *file == block.file => blocks.push(*block),
+            _ => files.push((block.file, vec![*block])),
+        }
+    }
+    files
+}
+
+/// The row groups of a file's blocks, in the blocks' order.
+fn units_of(scan: &Scan, file: &Arc<OpenFile>, number: u32, blocks: &[Block], order: &mut u64, wanted: &mut Wanted) -> VecDeque<Unit> {
+    let stated = scan.plan.files.get(number as usize).map_or(0, |file| file.file_size);
+    let mut units = VecDeque::new();
+    for block in blocks {
+        // The manifest may be wrong about the size: what lies beyond belongs to the last block.
+        let end = if block.end >= stated { u64::MAX } else { block.end };
+        for (row_group, metadata) in file.footer.metadata.row_groups().iter().enumerate() {
+            if !(block.start..end).contains(&Footer::start(metadata)) {
+                continue;
+            }
+            if wanted.enough() {
+                StatsCollector::add(&scan.context.stats.row_groups_pruned, 1);
+                continue;
+            }
+            let rows = metadata.num_rows().max(0) as u64;
+            let bounds = Bounds {
+                batch_rows: scan.options.batch_rows.max(1),
+                batch_bytes: scan.options.batch_bytes.max(1),
+                ceiling: scan.ceiling(),
+                rows: wanted.of(file, rows),
+            };
+            let need = Need::of(file, metadata, &bounds);
+            units.push_back(Unit { order: *order, file: Arc::clone(file), row_group, need, bounds });
+            *order += 1;
+        }
+    }
+    units
+}
+
+/// How many rows a limit still asks for, where the rows that survive can be told without reading them.
+struct Wanted {
+    left: Option<u64>,
+}
+
+impl Wanted {
+    fn new(scan: &Scan) -> Self {
+        Wanted { left: scan.options.limit.filter(|_| scan.plan.filter.is_none() && scan.plan.deletes.is_empty()) }
+    }
+
+    fn enough(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Takes the rows of a row group; `Some` where fewer than all of them are wanted.
+    fn of(&mut self, file: &OpenFile, rows: u64) -> Option<u64> {
+        let left = self.left.as_mut().filter(|_| file.deciding.is_none())?;
+        let taken = rows.min(*left);
+        *left -= taken;
+        (taken < rows).then_some(taken)
+    }
+}
