@@ -48,7 +48,7 @@ pub struct StoreCounters {
 }
 
 /// What a catalog asks for when it opens the store of one table (or of itself).
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct StoreScope {
     /// Location prefixes that may be read, compared at segment borders, after rewrites.
     pub allowed: Vec<String>,
@@ -59,6 +59,18 @@ pub struct StoreScope {
     pub properties: BTreeMap<String, String>,
     /// Vended credentials; they win over `properties` for locations below their prefix.
     pub credentials: Option<Arc<dyn CredentialSource>>,
+}
+
+/// Without the values of the properties: they hold secrets.
+impl fmt::Debug for StoreScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreScope")
+            .field("allowed", &self.allowed)
+            .field("rewrites", &self.rewrites)
+            .field("properties", &self.properties.keys())
+            .field("credentials", &self.credentials)
+            .finish()
+    }
 }
 
 /// Credentials that a catalog vends and renews.
