@@ -1,6 +1,6 @@
 //! `demo.events`: a table with a past, as tables have them after a year in production.
 //!
-//! Contract: format 2, partitioned by month. Three appends, a tag after the first; `client` renamed from `device`, `user.id` promoted from int to
+//! Contract: format 2, partitioned by month. Three appends, a tag after the first; `client` renamed from `device`, `user_id` promoted from int to
 //! long, `amount` widened, `user.country` and `campaign` added; a user who asked to be forgotten (equality deletes), duplicates removed by
 //! position, in a delete file that names several data files and in ones of their own.
 
@@ -25,14 +25,15 @@ pub fn example() -> Example {
 }
 
 fn first_schema() -> Result<Schema> {
-    let user = vec![Field::required(5, "id", PrimitiveType::Int), Field::optional(6, "city", PrimitiveType::String)];
+    let user = vec![Field::optional(6, "city", PrimitiveType::String)];
     Schema::new(
         0,
         vec![
             Field::required(1, "event_id", PrimitiveType::Long),
             Field::required(2, "at", PrimitiveType::Timestamptz),
             Field::required(3, "kind", PrimitiveType::String),
-            Field::optional(4, "user", Type::structure(user)),
+            Field::optional(4, "user_id", PrimitiveType::Int),
+            Field::optional(5, "user", Type::structure(user)),
             Field::optional(7, "device", PrimitiveType::String),
             Field::optional(8, "amount", PrimitiveType::Decimal { precision: 9, scale: 2 }),
             Field::optional(9, "tags", Type::list(10, false, PrimitiveType::String)),
@@ -60,10 +61,12 @@ fn row(event: i64, schema: &Schema) -> Vec<Option<Value>> {
             1 => Value::Long(event_id),
             2 => Value::Timestamptz(FIRST_EVENT_MICROS + event * 180_000_000 + dice(event, 2, 60_000_000) as i64),
             3 => pick(&KINDS, 3),
-            4 if dice(event, 4, 10) == 0 => return None,
-            4 => {
+            4 | 5 if dice(event, 4, 10) == 0 => return None,
+            4 if field.ty == Type::Primitive(PrimitiveType::Int) => Value::Int(user_of(event) as i32),
+            4 => Value::Long(user_of(event)),
+            5 => {
                 let Type::Struct(user) = &field.ty else { return None };
-                Value::Struct(user.fields.iter().map(|f| user_value(event, f)).collect())
+                Value::Struct(user.fields.iter().map(|f| home(event, f)).collect())
             }
             7 => pick(&CLIENTS, 5),
             8 if dice(event, 3, 5) < 2 => return None,
@@ -76,14 +79,11 @@ fn row(event: i64, schema: &Schema) -> Vec<Option<Value>> {
     schema.fields.iter().map(value).collect()
 }
 
-fn user_value(event: i64, field: &Field) -> Option<Value> {
-    let user = user_of(event);
-    let home = (user % CITIES.len() as i64) as usize;
-    match (field.id, &field.ty) {
-        (5, Type::Primitive(PrimitiveType::Int)) => Some(Value::Int(user as i32)),
-        (5, _) => Some(Value::Long(user)),
-        (6, _) => (dice(event, 10, 8) > 0).then(|| Value::String(CITIES[home].to_owned())),
-        _ => Some(Value::String(COUNTRIES[home].to_owned())),
+fn home(event: i64, field: &Field) -> Option<Value> {
+    let at = (user_of(event) % CITIES.len() as i64) as usize;
+    match field.id {
+        6 => (dice(event, 10, 8) > 0).then(|| Value::String(CITIES[at].to_owned())),
+        _ => Some(Value::String(COUNTRIES[at].to_owned())),
     }
 }
 
@@ -109,7 +109,7 @@ fn make(site: &Site) -> Result<Table> {
     table.tag("first-import", first)?;
     table.update_schema(|schema| {
         schema.rename("device", "client")?;
-        schema.promote("user.id", PrimitiveType::Long)?;
+        schema.promote("user_id", PrimitiveType::Long)?;
         schema.promote("amount", PrimitiveType::Decimal { precision: 12, scale: 2 })?;
         schema.add("user", Field::optional(0, "country", PrimitiveType::String))?;
         schema.add("", Field::optional(0, "campaign", PrimitiveType::String)).map(|_| ())
@@ -149,9 +149,9 @@ fn remove_duplicates(table: &mut Table, appends: Range<i64>, file_scoped: bool) 
 
 /// Deletes every row of one user so far, in each partition.
 fn forget_user(table: &mut Table) -> Result<()> {
-    let id = table.schema().resolve("user.id")?.last().map_or(0, |f| f.id);
+    let id = table.schema().resolve("user_id")?.last().map_or(0, |f| f.id);
     let projection = table.projection(&[id])?;
-    let keys = values::batch(&projection, &[vec![Some(Value::Struct(vec![Some(Value::Long(FORGOTTEN_USER))]))]])?;
+    let keys = values::batch(&projection, &[vec![Some(Value::Long(FORGOTTEN_USER))]])?;
     let mut seen = BTreeSet::new();
     let mut partitions = Vec::new();
     for file in table.data_files() {
