@@ -157,6 +157,7 @@ pub(crate) fn gather(count: usize, mut parts: Vec<(Part, BytesMut)>) -> Vec<Byte
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, clippy::reversed_empty_ranges)]
 mod tests {
     use super::*;
     use rand::rngs::StdRng;
@@ -198,7 +199,7 @@ mod tests {
     #[test]
     fn whatever_the_ranges_and_chunks_each_range_gets_its_bytes_without_reallocation() {
         let mut rng = StdRng::seed_from_u64(7);
-        let object: Vec<u8> = (0..40 * MIB).map(|i| (i * 2_654_435_761 >> 11) as u8).collect();
+        let object: Vec<u8> = (0..40 * MIB).map(|i| ((i * 2_654_435_761) >> 11) as u8).collect();
         for _ in 0..60 {
             let ranges: Vec<Range<u64>> = (0..rng.random_range(1..20))
                 .map(|_| {

@@ -2,7 +2,7 @@
 //!
 //! Contract: passing faults are retried with exponential, jittered pauses (or the pause the store asks for) until `patience` has gone by
 //! without a byte of progress, or `MOST` attempts in a row have failed; an endpoint that cannot be connected to is given up sooner.
-//! Refused credentials are renewed once where a catalog vends them. What is given up is `unavailable` with endpoint, cause and how often
+//! Refused credentials are renewed once where a catalog vends them, and not again where another request has renewed them meanwhile. What is given up is `unavailable` with endpoint, cause and how often
 //! it was tried, and says that retrying may help.
 
 use crate::http::Fault;
@@ -17,6 +17,15 @@ const MOST: u32 = 10;
 const MOST_CONNECTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Whether a catalog vends the credentials of a request that failed.
+pub(crate) enum Vended<'a> {
+    Never,
+    /// The ones it vends now are the ones that failed.
+    Refused(&'a dyn CredentialSource),
+    /// It already has others.
+    Anew,
+}
 
 pub(crate) struct Retry {
     progress: Instant,
@@ -36,19 +45,19 @@ impl Retry {
     }
 
     /// Waits as the fault demands, or gives the final error.
-    pub(crate) async fn after(
-        &mut self,
-        fault: Fault,
-        settings: &Settings,
-        location: &str,
-        source: Option<&dyn CredentialSource>,
-    ) -> Result<()> {
+    pub(crate) async fn after(&mut self, fault: Fault, settings: &Settings, location: &str, vended: Vended<'_>) -> Result<()> {
         let (cause, connecting, asked_pause) = match fault {
             Fault::Final(error) => return Err(error),
             Fault::Refused(error) => {
-                let Some(source) = source.filter(|_| !self.renewed) else { return Err(error) };
+                if self.renewed {
+                    return Err(error);
+                }
                 self.renewed = true;
-                source.invalidate();
+                match vended {
+                    Vended::Never => return Err(error),
+                    Vended::Refused(source) => source.invalidate(),
+                    Vended::Anew => {}
+                }
                 return Ok(());
             }
             Fault::Passing { cause, connecting, after } => (cause, connecting, after),

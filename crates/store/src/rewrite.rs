@@ -91,6 +91,9 @@ fn canonical_scheme(scheme: &str) -> String {
 /// The rewrites by which a table that was copied is read where it lies now: the location baked into its metadata stands for
 /// `actual_directory`, in every spelling its files are known to use for it. Files that already name the actual directory stay as they are.
 pub fn moved(baked_location: &str, actual_directory: &str) -> Vec<(String, String)> {
+    if baked_location.is_empty() || actual_directory.is_empty() {
+        return Vec::new();
+    }
     let base = working_directory();
     let actual = Place::parse_prefix(actual_directory, &base);
     let mut spellings = vec![baked_location.to_string()];
@@ -196,6 +199,7 @@ mod tests {
             assert_eq!(after_move(baked, "/copy/of/t", "/copy/of/t/f"), "/copy/of/t/f", "{baked}");
         }
         assert_eq!(after_move("s3://wh", "/copy", "/etc/passwd"), "/etc/passwd");
+        assert!(moved("", "/copy").is_empty());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::local::{too_large, too_short};
 use crate::location::{path_below, shown};
 use crate::policy::Policy;
 use crate::ranges::{self, Part, Request, Scatter};
-use crate::retry::Retry;
+use crate::retry::{Retry, Vended};
 use crate::settings::{Properties, Settings};
 use crate::stores::Counters;
 use crate::versions::{Versions, changed};
@@ -24,7 +24,6 @@ use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, LAST_MODIFIED};
 use reqwest::{Method, StatusCode};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
@@ -64,7 +63,7 @@ pub(crate) struct Object {
 /// An answer whose body has yet to arrive.
 struct Answer {
     response: HttpResponse,
-    silence: Duration,
+    settings: Arc<Settings>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -73,16 +72,29 @@ impl Answer {
         self.response.headers()
     }
 
+    /// First byte, end and total size of what the body holds. Some stores answer 200 where a range covers the whole object.
+    fn span(&self) -> Option<(u64, u64, u64)> {
+        match self.response.status() {
+            StatusCode::PARTIAL_CONTENT => http::content_range(self.headers()),
+            StatusCode::OK => {
+                let size = http::header(self.headers(), &CONTENT_LENGTH)?.parse().ok()?;
+                Some((0, size, size))
+            }
+            _ => None,
+        }
+    }
+
     fn is_unsatisfiable(&self) -> bool {
         self.response.status() == StatusCode::RANGE_NOT_SATISFIABLE
     }
 
     /// Hands each chunk to `take` until it wants no more, or the body ends.
     async fn drain(self, mut take: impl FnMut(&[u8]) -> Result<bool>) -> Result<(), Fault> {
+        let silence = self.settings.silence;
         let mut chunks = self.response.into_body().bytes_stream();
         loop {
-            match tokio::time::timeout(self.silence, chunks.next()).await {
-                Err(_) => return Err(http::silent(self.silence)),
+            match tokio::time::timeout(silence, chunks.next()).await {
+                Err(_) => return Err(http::silent(silence)),
                 Ok(None) => return Ok(()),
                 Ok(Some(Err(error))) => return Err(http::passing(&error)),
                 Ok(Some(Ok(chunk))) => {
@@ -137,10 +149,7 @@ impl S3 {
         let mut requests = vec![Request { bytes: 0..end, parts: vec![Part { range: 0, bytes: 0..end }] }];
         requests.extend(ranges::requests(std::slice::from_ref(&(end..size))));
         let mut scatters = ranges::scatter(std::slice::from_ref(&whole), requests);
-        let taken = self.receive(answer, scatters.first_mut(), &mut retry).await;
-        if let Err(fault) = taken {
-            self.give_way(fault, &object, &mut retry).await?;
-        }
+        self.receive(&object, answer, scatters.first_mut(), &mut retry).await?;
         let parts = self.fetch_all(object, scatters, Some(version)).await?;
         Ok(ranges::gather(1, parts).pop().unwrap_or_default())
     }
@@ -157,16 +166,13 @@ impl S3 {
         if answer.is_unsatisfiable() {
             return self.surely_empty(&object, answer.headers()).await.map(|()| (Bytes::new(), 0));
         }
-        let Some((start, _, size)) = http::content_range(answer.headers()).filter(|(first, _, size)| *first == size.saturating_sub(length))
-        else {
+        let Some((start, _, size)) = answer.span().filter(|(first, _, size)| *first == size.saturating_sub(length)) else {
             return Err(ignores_ranges(&object));
         };
         self.versions.check(&object.location, &object.spelling, &version(answer.headers()), size)?;
         let tail = start..size;
         let mut scatters = ranges::scatter(std::slice::from_ref(&tail), ranges::requests(std::slice::from_ref(&tail)));
-        if let Err(fault) = self.receive(answer, scatters.first_mut(), &mut retry).await {
-            self.give_way(fault, &object, &mut retry).await?;
-        }
+        self.receive(&object, answer, scatters.first_mut(), &mut retry).await?;
         let parts = self.fetch_all(object, scatters, None).await?;
         Ok((ranges::gather(1, parts).pop().unwrap_or_default(), size))
     }
@@ -189,9 +195,10 @@ impl S3 {
             let body = loop {
                 let asked = Asked { method: Method::GET, key: "", query: &query, range: None };
                 let answer = self.respond(directory, &asked, &mut retry).await?;
+                let settings = answer.settings.clone();
                 match self.collect(directory, answer).await {
                     Ok(body) => break body,
-                    Err(fault) => self.give_way(fault, directory, &mut retry).await?,
+                    Err(fault) => self.give_way(fault, &settings, directory, &mut retry).await?,
                 }
             };
             page = listing::read_page(&directory.location, &prefix, &body, &mut names)?;
@@ -268,9 +275,7 @@ impl S3 {
             if end > wanted.end {
                 return Err(ignores_ranges(object));
             }
-            if let Err(fault) = self.receive(answer, Some(&mut scatter), &mut retry).await {
-                self.give_way(fault, object, &mut retry).await?;
-            }
+            self.receive(object, answer, Some(&mut scatter), &mut retry).await?;
         }
         Ok(scatter)
     }
@@ -279,15 +284,15 @@ impl S3 {
         if expected.is_some_and(|expected| expected != version(answer.headers())) {
             return Err(changed(&object.location));
         }
-        http::content_range(answer.headers())
-            .filter(|(first, _, _)| answer.response.status() == StatusCode::PARTIAL_CONTENT && *first == start)
-            .ok_or_else(|| ignores_ranges(object))
+        answer.span().filter(|(first, _, _)| *first == start).ok_or_else(|| ignores_ranges(object))
     }
 
-    async fn receive(&self, answer: Answer, scatter: Option<&mut Scatter>, retry: &mut Retry) -> Result<(), Fault> {
+    /// Takes as much of a body as arrives. Where it breaks off, this waits as long as the fault demands; the rest is for the next request.
+    async fn receive(&self, object: &Object, answer: Answer, scatter: Option<&mut Scatter>, retry: &mut Retry) -> Result<()> {
         let Some(scatter) = scatter else { return Ok(()) };
+        let settings = answer.settings.clone();
         // The end of the body is waited for too, or the connection could not be used again.
-        answer
+        let drained = answer
             .drain(|chunk| {
                 let wanted = scatter.position() < scatter.end();
                 self.counters.read(chunk.len() as u64);
@@ -295,11 +300,13 @@ impl S3 {
                 retry.progressed();
                 Ok(wanted)
             })
-            .await?;
-        if scatter.position() < scatter.end() {
-            return Err(Fault::Passing { cause: "the answer broke off".to_string(), connecting: false, after: None });
-        }
-        Ok(())
+            .await;
+        let fault = match drained {
+            _ if scatter.position() >= scatter.end() => return Ok(()),
+            Ok(()) => Fault::Passing { cause: "the answer broke off".to_string(), connecting: false, after: None },
+            Err(fault) => fault,
+        };
+        self.give_way(fault, &settings, object, retry).await
     }
 
     async fn collect(&self, object: &Object, answer: Answer) -> Result<Vec<u8>, Fault> {
@@ -325,18 +332,23 @@ impl S3 {
             let permit = permit.map_err(|_| Error::internal(Stage::Store, "the request limit is closed"))?;
             self.counters.requested();
             match http::send(&self.network.clients, &settings, &object.location, &object.bucket, asked).await {
-                Ok(response) => return Ok(Answer { response, silence: settings.silence, _permit: permit }),
+                Ok(response) => return Ok(Answer { response, settings, _permit: permit }),
                 Err(fault) => {
                     drop(permit);
-                    self.give_way(fault, object, retry).await?;
+                    self.give_way(fault, &settings, object, retry).await?;
                 }
             }
         }
     }
 
-    async fn give_way(&self, fault: Fault, object: &Object, retry: &mut Retry) -> Result<()> {
-        let settings = self.settings(object).await?;
-        retry.after(fault, &settings, &object.location, self.credentials.as_deref()).await?;
+    /// `used` are the settings of the request that failed.
+    async fn give_way(&self, fault: Fault, used: &Arc<Settings>, object: &Object, retry: &mut Retry) -> Result<()> {
+        let vended = match (&self.credentials, &fault) {
+            (Some(source), Fault::Refused(_)) if Arc::ptr_eq(used, &self.settings(object).await?) => Vended::Refused(source.as_ref()),
+            (Some(_), _) => Vended::Anew,
+            (None, _) => Vended::Never,
+        };
+        retry.after(fault, used, &object.location, vended).await?;
         self.counters.retried();
         Ok(())
     }

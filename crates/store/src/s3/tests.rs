@@ -367,6 +367,18 @@ async fn refused_vended_credentials_are_renewed_once() {
 }
 
 #[tokio::test]
+async fn many_requests_refused_at_once_renew_the_credentials_once() {
+    let server = S3Server::start().await;
+    server.put("wh", "wh/t/f", content(80 * MIB));
+    server.accept_only(["vended-1"]);
+    let source = Arc::new(Vending { prefix: "s3://wh/wh".into(), generation: AtomicU32::new(0) });
+    let store = open(StoreScope { credentials: Some(source.clone()), ..scope(&server) });
+    let whole = 0..60 * MIB as u64;
+    assert_eq!(store.read_ranges("s3://wh/wh/t/f", std::slice::from_ref(&whole)).await.unwrap()[0].len(), 60 * MIB);
+    assert_eq!(source.generation.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_read_that_nobody_waits_for_stops_asking() {
     let server = S3Server::start().await;
     server.put("wh", "f", content(48 * MIB));
