@@ -4,3 +4,5 @@ pub mod files;
 pub mod postgres;
 pub mod rest;
 pub mod s3;
+pub mod store;
+pub mod table;

@@ -244,7 +244,7 @@ impl<'t> Change<'t> {
         let version = self.table.format_version();
         let snapshot_id = self.table.ids.snapshot_id();
         let sequence_number = if version == 1 { 0 } else { self.table.state.last_sequence_number + 1 };
-        let carried = parent.map(|id| self.table.snapshot(id).map(|s| s.manifests.clone())).transpose()?.unwrap_or_default();
+        let carried = parent.map(|id| self.table.written(id).map(|s| s.manifests.clone())).transpose()?.unwrap_or_default();
         let before = live(&carried);
         let mut manifests = self.new_manifests(snapshot_id, sequence_number)?;
         for manifest in carried {

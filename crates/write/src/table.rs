@@ -10,7 +10,7 @@ use crate::ids::Ids;
 use crate::manifest::{Content, ContentFile, ManifestContext};
 use crate::metadata::{State, WrittenSnapshot};
 use crate::{cannot_write, json, misuse};
-use fastdata_types::metadata::{LogEntry, PartitionField, PartitionSpec, SnapshotRef};
+use fastdata_types::metadata::{LogEntry, PartitionField, PartitionSpec, Snapshot, SnapshotRef};
 use fastdata_types::transform::Transform;
 use fastdata_types::{Field, Result, Schema, TableName, Type, Value};
 use std::collections::BTreeMap;
@@ -143,6 +143,11 @@ impl Table {
         self.state.spec(self.state.default_spec_id).unwrap_or(&self.state.specs[0])
     }
 
+    /// All partition specs, oldest first.
+    pub fn specs(&self) -> &[PartitionSpec] {
+        &self.state.specs
+    }
+
     pub fn format_version(&self) -> u8 {
         self.state.format_version
     }
@@ -153,7 +158,7 @@ impl Table {
 
     /// The live data and delete files of a snapshot, in the order of its manifests.
     pub fn files(&self, snapshot_id: i64) -> Result<Vec<Arc<ContentFile>>> {
-        let written = self.snapshot(snapshot_id)?;
+        let written = self.written(snapshot_id)?;
         let entries = written.manifests.iter().flat_map(|m| m.entries.iter());
         Ok(entries.filter(|e| e.is_live()).map(|e| e.file.clone()).collect())
     }
@@ -164,7 +169,12 @@ impl Table {
         files.into_iter().filter(|f| f.content == Content::Data).collect()
     }
 
-    pub(crate) fn snapshot(&self, id: i64) -> Result<&WrittenSnapshot> {
+    /// A snapshot as the metadata has it.
+    pub fn snapshot(&self, id: i64) -> Result<&Snapshot> {
+        self.written(id).map(|written| &written.snapshot)
+    }
+
+    pub(crate) fn written(&self, id: i64) -> Result<&WrittenSnapshot> {
         self.state.snapshot(id).ok_or_else(|| misuse(format!("table {} has no snapshot {id}", self.name)))
     }
 

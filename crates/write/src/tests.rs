@@ -165,7 +165,7 @@ fn deletes_are_listed_with_what_readers_need() {
     assert_eq!(deletes.len(), 4);
     let positions: u64 = deletes.iter().filter(|f| f.content == Content::PositionDeletes).map(|f| f.record_count).sum();
     assert_eq!(positions, files.len() as u64 * 2);
-    assert!(deletes.iter().all(|f| f.sequence_number == 2 && f.metrics.lower_bounds.get(&2147483546).is_none()));
+    assert!(deletes.iter().all(|f| f.sequence_number == 2 && !f.metrics.lower_bounds.contains_key(&2147483546)));
     assert_eq!(metadata(&table)["snapshots"][1]["summary"]["operation"], "delete");
 }
 
