@@ -24,7 +24,7 @@ pub enum Paths {
 
 /// Builds the engine. Nothing is contacted yet.
 pub fn engine(settings: &Settings, warehouse: Option<&Path>, paths: Paths) -> Result<Engine> {
-    let factory: Arc<dyn StoreFactory> = Arc::new(Stores::new());
+    let factory: Arc<dyn StoreFactory> = Arc::new(Stores::default());
     let mut catalogs: BTreeMap<String, Arc<dyn Catalog>> = BTreeMap::new();
     let mut problems = Vec::new();
     for (name, catalog) in &settings.catalogs {
