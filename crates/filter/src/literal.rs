@@ -231,14 +231,17 @@ pub(crate) fn cast(constant: &Constant, ty: &PrimitiveType) -> Result<Option<Con
     use PrimitiveType as P;
     let number = match constant {
         Constant::Null(_) => return Ok(Some(Constant::Null(Some(ty.clone())))),
-        Constant::Text(text) => {
-            return match fit_text(text, ty) {
-                Ok(Fit::Exact(value)) => Ok(Some(Constant::Value(value))),
-                Ok(_) => Err(format!("is not exactly a value of the type {ty}")),
-                Err(Misfit::Text(why)) => Err(why),
-                Err(Misfit::Types) => Ok(None),
-            };
-        }
+        Constant::Text(text) => match (Number::parse(text.trim()), ty) {
+            (Some(number), P::Float | P::Double | P::Decimal { .. }) => number,
+            _ => {
+                return match fit_text(text, ty) {
+                    Ok(Fit::Exact(value)) => Ok(Some(Constant::Value(value))),
+                    Ok(_) => Err(format!("is not exactly a value of the type {ty}")),
+                    Err(Misfit::Text(why)) => Err(why),
+                    Err(Misfit::Types) => Ok(None),
+                };
+            }
+        },
         Constant::Value(value) if value.primitive_type().as_ref() == Some(ty) => return Ok(Some(constant.clone())),
         Constant::Number(number) => number.clone(),
         Constant::Value(Value::Int(v)) => Number::from_unscaled(i128::from(*v), 0),
@@ -250,8 +253,9 @@ pub(crate) fn cast(constant: &Constant, ty: &PrimitiveType) -> Result<Option<Con
     let value = match ty {
         P::Int => Value::Int(number.truncate().and_then(|v| i32::try_from(v).ok()).ok_or_else(too_large)?),
         P::Long => Value::Long(number.truncate().and_then(|v| i64::try_from(v).ok()).ok_or_else(too_large)?),
-        P::Float => Value::Float(number.to_f64() as f32),
-        P::Double => Value::Double(number.to_f64()),
+        P::Float if number.to_f64().is_finite() => Value::Float(number.to_f64() as f32),
+        P::Double if number.to_f64().is_finite() => Value::Double(number.to_f64()),
+        P::Float | P::Double => return Err(too_large()),
         P::Decimal { precision, scale } => {
             let unscaled = number.round(*scale).ok_or_else(too_large)?;
             if unscaled.unsigned_abs() >= 10u128.pow(u32::from(*precision).min(38)) {

@@ -364,10 +364,17 @@ fn casts_follow_the_documented_rules() {
         ("CAST(ok AS INT) = 1", "ok::int Eq 1"),
         ("u = CAST('00000000-0000-0000-0000-000000000001' AS UUID)", "u Eq Uuid([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])"),
         ("d = 1.5::DOUBLE PRECISION", "d Eq 1.5"),
+        ("f = CAST('0.1' AS FLOAT)", "f Eq 0.1f"),
+        ("f = CAST(0.1 AS FLOAT)", "f Eq 0.1f"),
+        ("f = FLOAT '0.1'", "f Eq 0.1f"),
+        ("price = CAST('2.345' AS DECIMAL(9, 2))", "price Eq 235e-2(9)"),
+        ("price = DECIMAL(9, 2) '2.34'", "price Eq 234e-2(9)"),
         ("CAST(CAST('2020-01-01' AS DATE) AS STRING) = city", "Date(18262)::string Eq city"),
     ]);
     refuses(&[
         ("CAST('x' AS INT) = n", "character 6: 'x' is no int; one looks like '42'"),
+        ("CAST('2.5' AS INT) = n", "'2.5' is not exactly a value of the type int"),
+        ("CAST('1e400' AS DOUBLE) = d", "'1e400' does not fit into the type double"),
         ("CAST(1e10 AS INT) = n", "1e10 does not fit into the type int"),
         ("CAST(day AS INT) = 3", "cannot cast column 'day' (date) to int"),
         ("CAST(city AS BINARY) = bin", "cannot cast column 'city' (string) to binary"),
