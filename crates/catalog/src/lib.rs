@@ -8,6 +8,8 @@
 //! metadata of a table directory without one; [`open`] chooses by the properties of the configuration.
 
 mod files;
+#[cfg(feature = "foreign")]
+mod foreign;
 mod metadata;
 mod open;
 mod properties;

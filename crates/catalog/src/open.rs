@@ -15,7 +15,7 @@ const EMBEDDED_FILE: &str = "catalog.db";
 const EMBEDDED_NAME: &str = "local";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Sql,
     Rest,
     Glue,
@@ -105,13 +105,26 @@ fn kind_of_uri(uri: &str) -> Option<Kind> {
 fn open_foreign(
     kind: Kind,
     mut properties: Properties,
-    _rewrites: Vec<(String, String)>,
-    _allowed: Vec<String>,
-    _factory: Arc<dyn StoreFactory>,
+    rewrites: Vec<(String, String)>,
+    allowed: Vec<String>,
+    factory: Arc<dyn StoreFactory>,
 ) -> Result<Arc<dyn Catalog>> {
-    properties.problem(not_built(kind));
-    properties.finish()?;
-    Err(Error::internal(Stage::Config, "a catalog of no kind"))
+    let is_built = match kind {
+        Kind::Glue => cfg!(feature = "glue"),
+        _ => cfg!(feature = "hms"),
+    };
+    if !is_built {
+        properties.problem(not_built(kind));
+        properties.finish()?;
+    }
+    #[cfg(feature = "foreign")]
+    let opened = crate::foreign::ForeignCatalog::new(kind, properties, rewrites, allowed, factory).map(|catalog| Arc::new(catalog) as _);
+    #[cfg(not(feature = "foreign"))]
+    let opened = {
+        drop((rewrites, allowed, factory));
+        Err(Error::internal(Stage::Config, "this kind of catalog is not built"))
+    };
+    opened
 }
 
 fn not_built(kind: Kind) -> String {

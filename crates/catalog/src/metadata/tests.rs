@@ -88,6 +88,9 @@ fn current_snapshot_minus_one_is_none() {
     let table = parse(&table).unwrap();
     assert_eq!(table.current_snapshot_id, None);
     assert!(table.refs.is_empty());
+    let mut table = v2();
+    table["snapshots"][0]["parent-snapshot-id"] = json!(-1);
+    assert_eq!(parse(&table).unwrap().snapshot(4).unwrap().parent_id, None);
 }
 
 #[test]
@@ -159,7 +162,7 @@ fn a_key_that_comes_twice_is_refused_and_an_unknown_one_is_not() {
     let twice = format!("{body},\"location\":\"file:///etc\"}}");
     let e = parse_metadata(twice.as_bytes()).unwrap_err();
     assert!(e.kind() == ErrorKind::Corrupt && e.message().contains("location") && !e.message().contains("etc"), "{e}");
-    let twice = text.replace("\"old\":", "\"main\":{\"snapshot-id\":4,\"type\":\"tag\"},\"old\":");
+    let twice = text.replace("\"old\":", "\"old\":{\"snapshot-id\":5,\"type\":\"tag\"},\"old\":");
     assert_eq!(parse_metadata(twice.as_bytes()).unwrap_err().kind(), ErrorKind::Corrupt);
     let unknown = format!("{body},\"x\":{{\"y\":[1]}},\"x\":2}}");
     assert!(parse_metadata(unknown.as_bytes()).is_ok());
