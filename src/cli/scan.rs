@@ -68,7 +68,9 @@ async fn served(server: &str, request: &ScanRequest) -> Result<Source> {
         if let Ok(batch) = batch {
             StatsCollector::add(&counted.rows, batch.num_rows() as u64);
             StatsCollector::add(&counted.batches, 1);
-            let bytes = batch.get_array_memory_size() as u64;
+            // What its rows take, whatever larger buffers they may lie in.
+            let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum();
+            let bytes = bytes as u64;
             StatsCollector::add(&counted.bytes_returned, bytes);
             StatsCollector::add(&counted.bytes_fetched, bytes);
         }
@@ -122,6 +124,7 @@ async fn pull(mut source: Source, args: &ScanArgs, format: Format, shown: Option
     Ok(())
 }
 
+/// What a scan cost. A served scan knows the rows and bytes that came; the rest is the server's.
 fn print_stats(out: &mut impl Write, stats: &ScanStats) {
     let seconds = stats.total_us as f64 / 1e6;
     let rate = if seconds > 0.0 { stats.bytes_returned as f64 / seconds } else { 0.0 };
@@ -165,7 +168,8 @@ fn print_stats(out: &mut impl Write, stats: &ScanStats) {
         ),
         ("rate", format!("{}/s", text::bytes(rate as u64))),
     ];
-    for (name, value) in lines {
+    let served = stats.rows_decoded == 0 && stats.rows > 0;
+    for (name, value) in lines.into_iter().filter(|(name, _)| !served || matches!(*name, "rows" | "rate")) {
         let _ = writeln!(out, "{name:>8}  {value}");
     }
 }

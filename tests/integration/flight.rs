@@ -108,12 +108,12 @@ assert table.column_names == ["l_orderkey", "l_shipmode"] and table.num_rows > 0
 try:
     client.get_flight_info(fl.FlightDescriptor.for_command(b'{"table": "tpch.lineitem", "colums": []}'))
     sys.exit("an unknown field was accepted")
-except fl.FlightError as e:
+except Exception as e:
     assert "colums" in str(e), e
 try:
     client.do_get(fl.Ticket(b"forged")).read_all()
     sys.exit("a forged ticket was accepted")
-except fl.FlightError as e:
+except Exception as e:
     assert "ticket" in str(e), e
 print(table.num_rows)
 "#;
