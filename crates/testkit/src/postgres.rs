@@ -17,12 +17,26 @@ pub struct Postgres {
     server: Child,
     port: u16,
     // Dropped after the server has ended.
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Postgres {
     /// Starts a server that trusts every local user, with the databases of a new cluster.
     pub fn start() -> Option<Postgres> {
+        Postgres::start_with(&[])
+    }
+
+    /// A server that also speaks TLS, as `localhost`, with a certificate of its own authority: [`Postgres::root_certificate`].
+    pub fn start_with_tls() -> Option<Postgres> {
+        Postgres::start_with(&["-c", "ssl=on", "-c", "ssl_cert_file=../server.crt", "-c", "ssl_key_file=../server.key"])
+    }
+
+    /// The certificate of the authority behind the server's own.
+    pub fn root_certificate(&self) -> PathBuf {
+        self.directory.path().join("root.crt")
+    }
+
+    fn start_with(options: &[&str]) -> Option<Postgres> {
         let Some(programs) = programs() else {
             let message = "PostgreSQL is not installed (Debian package `postgresql`)";
             assert!(std::env::var("FASTDATA_REQUIRE").as_deref() != Ok("all"), "{message}");
@@ -31,8 +45,11 @@ impl Postgres {
         };
         let directory = tempfile::tempdir().expect("a temporary directory");
         let data = directory.path().join("data");
+        if !options.is_empty() {
+            make_certificates(directory.path());
+        }
         if is_root() {
-            let owned = Command::new("chown").arg(SERVICE_USER).arg(directory.path()).status();
+            let owned = Command::new("chown").arg("-R").arg(SERVICE_USER).arg(directory.path()).status();
             assert!(owned.is_ok_and(|s| s.success()), "the directory cannot be given to the user {SERVICE_USER}");
         }
         let made = as_service_user(&programs.join("initdb"))
@@ -47,11 +64,12 @@ impl Postgres {
             .arg(&data)
             .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k", ""])
             .args(["-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=20"])
+            .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("the server starts");
-        let mut postgres = Postgres { server, port, _directory: directory };
+        let mut postgres = Postgres { server, port, directory };
         postgres.wait_until_it_answers(&programs);
         Some(postgres)
     }
@@ -92,6 +110,19 @@ impl Drop for Postgres {
         let _ = Command::new("kill").args(["-QUIT", &self.server.id().to_string()]).status();
         let _ = self.server.wait();
     }
+}
+
+/// An authority and, signed by it, a server certificate for `localhost`.
+fn make_certificates(directory: &Path) {
+    let openssl = |arguments: &str| {
+        let ran = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).stderr(Stdio::null()).status();
+        assert!(ran.is_ok_and(|s| s.success()), "openssl {arguments}");
+    };
+    let key = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+    openssl(&format!("{key} -keyout root.key -out root.crt -subj /CN=root"));
+    openssl(&format!(
+        "{key} -keyout server.key -out server.crt -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -CA root.crt -CAkey root.key"
+    ));
 }
 
 /// The directory of the newest installed server's programs.

@@ -175,3 +175,21 @@ async fn postgresql_catalogs_list_and_load_and_survive_a_lost_connection() {
     let e = made().list(None).await.unwrap_err();
     assert!(e.kind() == ErrorKind::Unavailable && e.retryable() && e.message().contains("127.0.0.1"), "{e}");
 }
+
+#[tokio::test]
+async fn postgresql_over_tls_is_verified_against_the_roots_given() {
+    let Some(server) = Postgres::start_with_tls() else { return };
+    server.execute(V0);
+    let uri = server.uri().replace("127.0.0.1", "localhost");
+    let asked = async |uri: String| {
+        let made = open("wh", properties(&[("uri", &uri), ("warehouse", "/wh")]), vec![], vec![], LocalFiles::new())?;
+        made.list(None).await
+    };
+    let root = server.root_certificate().display().to_string();
+    assert_eq!(asked(format!("{uri}?sslmode=verify-full&sslrootcert={root}")).await.unwrap(), []);
+    // The system's roots do not know that authority.
+    let e = asked(format!("{uri}?sslmode=require")).await.unwrap_err();
+    assert!(e.kind() == ErrorKind::Unavailable && e.message().contains("certificate"), "{e:?}");
+    let e = asked(format!("{uri}?sslmode=require&sslrootcert={root}.none")).await.unwrap_err();
+    assert!(e.kind() == ErrorKind::Config && e.message().contains("root.crt.none"), "{e:?}");
+}
