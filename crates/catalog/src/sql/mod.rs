@@ -136,7 +136,9 @@ impl SqlCatalog {
         if names.len() <= 1 || names.contains(&self.name) {
             return Ok(if names.contains(&self.name) { Some(self.name.clone()) } else { names.pop() });
         }
-        let near = nearest(&self.name, names.iter().map(String::as_str)).first().map_or_else(|| names[0].clone(), |n| (*n).to_owned());
+        let near = nearest(&self.name, names.iter().map(String::as_str))
+            .first()
+            .map_or_else(|| names.first().cloned().unwrap_or_default(), |n| (*n).to_owned());
         let message = format!("catalog '{}': the database holds several catalogs: {}", self.name, names.join(", "));
         Err(Error::new(ErrorKind::Config, Stage::Catalog, message)
             .advice(format!("say which one is meant, e.g. catalog-name = \"{near}\"")))
