@@ -110,22 +110,15 @@ pub fn moved(baked_location: &str, actual_directory: &str) -> Vec<(String, Strin
         Place::S3 { .. } | Place::Other { .. } => {}
     }
 
-    let (mut inside, mut outside) = (Vec::new(), Vec::new());
-    let mut shields = false;
-    for spelling in spellings {
-        let place = Place::parse_prefix(&spelling, &base);
-        if place == actual {
-            continue;
-        }
-        shields |= actual.below(&place).is_some();
-        let list = if place.below(&actual).is_some() { &mut inside } else { &mut outside };
-        list.push((spelling, actual_directory.to_string()));
-    }
-    if shields {
-        inside.push((actual_directory.to_string(), actual_directory.to_string()));
-    }
-    inside.extend(outside);
-    inside
+    let places: Vec<Place> = spellings.iter().map(|spelling| Place::parse_prefix(spelling, &base)).collect();
+    let shielded = places.iter().any(|place| *place != actual && actual.below(place).is_some());
+    let stays = (actual_directory.to_string(), actual_directory.to_string());
+    let moves = spellings
+        .into_iter()
+        .zip(places)
+        .filter(|(_, place)| *place != actual)
+        .map(|(spelling, _)| (spelling, actual_directory.to_string()));
+    shielded.then_some(stays).into_iter().chain(moves).collect()
 }
 
 #[cfg(test)]
