@@ -14,6 +14,8 @@ mod plan;
 mod project;
 mod prune;
 mod snapshot;
+#[cfg(test)]
+mod testing;
 
 pub use plan::plan;
 pub use project::project;

@@ -11,6 +11,9 @@ use fastdata_types::{Expr, Result, ScanPlan, ScanRequest, TableState};
 use std::sync::Arc;
 use std::time::Instant;
 
+#[cfg(test)]
+mod tests;
+
 /// Reads the manifests of the selection and decides what is left to read. `projection` and `filter` are bound to
 /// [`Selection::bindable_schema`]. Opens no data file.
 pub async fn plan(

@@ -72,6 +72,7 @@ impl Inflater {
             Codec::Snappy => self.snappy(block, &mut room)?,
             Codec::Zstandard => self.zstandard(block, &mut room)?,
         }
+        room.check(self.buffer.len())?;
         self.large = room.large;
         self.total = self.total.saturating_add(self.buffer.len() as u64);
         Ok(&self.buffer)

@@ -12,7 +12,7 @@ const MAX_DEPTH: usize = 64;
 const TRUNCATED: Fault = "a value runs past the end of its block";
 const BAD_COUNT: Fault = "an item count is larger than the bytes that are left";
 const BAD_LENGTH: Fault = "a length is negative or larger than the bytes that are left";
-const BAD_VARINT: Fault = "an integer is longer than 64 bits";
+const BAD_VARINT: Fault = "an integer is longer than ten bytes";
 const BAD_BRANCH: Fault = "a union names a branch that its schema does not have";
 const TOO_DEEP: Fault = "values nest too deep";
 pub(crate) const WRONG_TYPE: Fault = "a value has another type than its field may have";
@@ -62,9 +62,7 @@ impl<'a> Cursor<'a> {
         for shift in (7..=63).step_by(7) {
             let byte = *self.bytes.get(self.at).ok_or(TRUNCATED)?;
             self.at += 1;
-            if shift == 63 && byte > 1 {
-                return Err(BAD_VARINT);
-            }
+            // Some writers let larger numbers run over; the bits beyond 64 are dropped, as the Java reader does.
             raw |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(raw);
