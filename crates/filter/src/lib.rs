@@ -9,7 +9,7 @@
 //! Where it would, the comparison is restated in the column's own type (`id < 2.5` is `id <= 2`), which is exact and lets bounds
 //! prune it; columns of two types meet in the narrower type that holds both.
 //!
-//! How: `lexer` cuts the text into tokens, `parser` builds a tree of limited depth that keeps positions, `binder` resolves names
+//! How: `lexer` cuts the text into tokens, `parser` builds a `tree` of limited depth that keeps positions, `binder` resolves names
 //! and types. `number` and `literal` hold the exact arithmetic of constants, `types` the rules of which types meet where,
 //! `names` the lookup of columns.
 //!
@@ -33,6 +33,7 @@ mod parser;
 mod position;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod types;
 
 use fastdata_types::{Expr, Result, Schema};

@@ -4,8 +4,8 @@
 //! (`a.b` finds a column `a.b` before a field `b` of `a`); a quoted part is one name and is never split. Filters reach into
 //! structs; what lies in a list or map has no single value per row and is refused.
 
-use crate::parser::Name;
 use crate::position::{Source, shorten};
+use crate::tree::Name;
 use fastdata_types::expr::Column;
 use fastdata_types::schema::{Field, MAX_TYPE_DEPTH};
 use fastdata_types::{Error, Result, Schema, Type};
