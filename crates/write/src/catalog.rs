@@ -13,7 +13,9 @@ use std::time::Duration;
 /// The catalog's name in the `catalog_name` column.
 const CATALOG_NAME: &str = "local";
 
+// The files that the catalog points to are not synced to disk either: a crash of the machine may cost a table that can be made again.
 const SCHEMA: &str = "
+PRAGMA synchronous = OFF;
 CREATE TABLE IF NOT EXISTS iceberg_tables (
     catalog_name VARCHAR(255) NOT NULL,
     table_namespace VARCHAR(255) NOT NULL,

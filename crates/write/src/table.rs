@@ -222,7 +222,9 @@ impl Table {
                 known.into_iter().find(|f| f.source_id == source_id && f.transform == *transform).map(|f| (f.field_id, f.name.clone()));
             let (field_id, name) = known.unwrap_or_else(|| {
                 self.state.last_partition_id += 1;
-                (self.state.last_partition_id, partition_name(path, transform))
+                let (id, name) = (self.state.last_partition_id, partition_name(path, transform));
+                let is_taken = self.state.specs.iter().flat_map(|s| &s.fields).chain(&fields).any(|f| f.name == name);
+                (id, if is_taken { format!("{name}_{id}") } else { name })
             });
             fields.push(PartitionField { source_id, field_id, name, transform: transform.clone() });
         }

@@ -120,6 +120,9 @@ impl Builder {
             self.table.upgrade(self.shape.format)?;
         }
         self.evolve()?;
+        if history.appends == 1 || self.shape.format > self.shape.first_format {
+            self.delete()?;
+        }
         for nth in 1..history.appends {
             self.append(None)?;
             if nth + 1 < history.appends {

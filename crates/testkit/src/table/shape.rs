@@ -400,8 +400,8 @@ impl Shape {
             self.deletes.vectors = false;
         }
         // Format 3 takes no new position delete files: those it has were written before.
-        if self.deletes.positions {
-            self.first_format = self.first_format.min(2);
+        if self.deletes.positions && self.format == 3 {
+            self.first_format = 2;
         }
         self.layout.inline_manifests &= self.format == 1;
         if self.columns != Columns::Nested {
@@ -418,7 +418,6 @@ impl Shape {
                 self.layout.omit_identity_columns = false;
             }
         }
-        // Without ids, the inner names that a mapping calls `element`, `key` and `value` are the file's own affair.
         self.history.appends = self.history.appends.max(1);
         if self.history.tag {
             self.history.expire = false;
