@@ -6,9 +6,7 @@
 use fastdata_plan as plan;
 use fastdata_read::{ReadContext, ReadOptions};
 use fastdata_types::error::nearest;
-use fastdata_types::{
-    BatchStream, Catalog, Error, MemoryBudget, Result, ScanPlan, ScanRequest, Stage, TableName, TableState,
-};
+use fastdata_types::{BatchStream, Catalog, Error, MemoryBudget, Result, ScanPlan, ScanRequest, Stage, TableName, TableState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,7 +107,9 @@ impl Engine {
     pub async fn table_at(&self, parts: &[String]) -> Result<TableState> {
         let (catalog, mut parts) = self.catalog_of(&parts.join("."), parts.to_vec())?;
         let Some(name) = parts.pop().filter(|_| !parts.is_empty()) else {
-            return Err(Error::invalid(Stage::Request, "a path names at least a namespace and a table").advice("send the path [namespace, table]"));
+            return Err(
+                Error::invalid(Stage::Request, "a path names at least a namespace and a table").advice("send the path [namespace, table]")
+            );
         };
         catalog.load(&TableName { namespace: parts, name }).await
     }
@@ -148,8 +148,11 @@ impl Engine {
         request.validate()?;
         let table = self.table(&request.table).await?;
         if table.metadata.uuid != pin.table_uuid {
-            return Err(Error::not_found(Stage::Request, format!("table '{}' was dropped and made again since it was planned", request.table))
-                .advice("plan the scan again"));
+            return Err(Error::not_found(
+                Stage::Request,
+                format!("table '{}' was dropped and made again since it was planned", request.table),
+            )
+            .advice("plan the scan again"));
         }
         let selection = plan::select_pinned(&table.metadata, request, pin.snapshot_id, pin.schema_id)?;
         self.plan_selected(Arc::new(table), request, selection).await

@@ -23,7 +23,11 @@ impl Checks {
             }
             Err(e) => {
                 let _ = writeln!(out, "FAIL  {name}: {}: {}", e.kind(), e.message());
-                let _ = writeln!(out, "      {}", e.advice_text().unwrap_or("run the same step with FASTDATA_LOG=debug to see what was asked and answered"));
+                let _ = writeln!(
+                    out,
+                    "      {}",
+                    e.advice_text().unwrap_or("run the same step with FASTDATA_LOG=debug to see what was asked and answered")
+                );
                 self.failed.push(name.to_owned());
             }
         }
@@ -56,14 +60,16 @@ pub async fn run(common: &Common, args: &DoctorArgs) -> Result<()> {
     if checks.failed.is_empty() {
         return print("everything works\n");
     }
-    Err(Error::new(ErrorKind::Config, Stage::Config, format!("failed: {}", checks.failed.join(", "))).advice("mend the first failure above, then run `fastdata doctor` again"))
+    Err(Error::new(ErrorKind::Config, Stage::Config, format!("failed: {}", checks.failed.join(", ")))
+        .advice("mend the first failure above, then run `fastdata doctor` again"))
 }
 
 async fn check_engine(engine: &Engine, args: &DoctorArgs, checks: &mut Checks) -> Result<()> {
     if engine.catalogs().is_empty() && args.table.is_none() {
         checks.report(
             "catalogs",
-            Err(Error::new(ErrorKind::Config, Stage::Config, "none configured").advice("give --warehouse DIR, name catalogs in fastdata.toml, or name a table directory")),
+            Err(Error::new(ErrorKind::Config, Stage::Config, "none configured")
+                .advice("give --warehouse DIR, name catalogs in fastdata.toml, or name a table directory")),
         )?;
         return Ok(());
     }
@@ -83,7 +89,8 @@ async fn check_engine(engine: &Engine, args: &DoctorArgs, checks: &mut Checks) -
     }
     if let Some(table) = args.table.clone().or(first_table) {
         let started = Instant::now();
-        let outcome = small_read(engine, &table).await.map(|rows| format!("{rows} rows in {}", text::micros(started.elapsed().as_micros() as u64)));
+        let outcome =
+            small_read(engine, &table).await.map(|rows| format!("{rows} rows in {}", text::micros(started.elapsed().as_micros() as u64)));
         checks.report(&format!("read {table}"), outcome)?;
     }
     Ok(())

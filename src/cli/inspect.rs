@@ -115,7 +115,10 @@ fn describe_text(table: &TableState) -> String {
         line("uuid", uuid.clone());
     }
     match snapshot {
-        Some(s) => line("snapshot", format!("{} ({}, {})", s.id, s.operation.as_deref().unwrap_or("unknown operation"), text::time(s.timestamp_ms))),
+        Some(s) => line(
+            "snapshot",
+            format!("{} ({}, {})", s.id, s.operation.as_deref().unwrap_or("unknown operation"), text::time(s.timestamp_ms)),
+        ),
         None => line("snapshot", "none: the table is empty".to_owned()),
     }
     let total = |key: &str| summary_number(snapshot, key);
@@ -149,7 +152,8 @@ fn describe_text(table: &TableState) -> String {
             .fields
             .iter()
             .map(|f| {
-                let source = metadata.field_in_any_schema(f.source_id).map_or_else(|| format!("#{}", f.source_id), |field| field.name.clone());
+                let source =
+                    metadata.field_in_any_schema(f.source_id).map_or_else(|| format!("#{}", f.source_id), |field| field.name.clone());
                 format!("{}({source}) as {}", f.transform, f.name)
             })
             .collect();
@@ -213,7 +217,8 @@ fn snapshot_json(s: &Snapshot) -> Json {
 pub async fn snapshots(engine: &Engine, args: &TableArgs) -> Result<()> {
     let table = engine.table(&args.table).await?;
     let metadata = &table.metadata;
-    let refs_of = |id: i64| -> Vec<&str> { metadata.refs.iter().filter(|(_, r)| r.snapshot_id == id).map(|(name, _)| name.as_str()).collect() };
+    let refs_of =
+        |id: i64| -> Vec<&str> { metadata.refs.iter().filter(|(_, r)| r.snapshot_id == id).map(|(name, _)| name.as_str()).collect() };
     if args.output == Listing::Json {
         let rows: Vec<Json> = metadata
             .snapshots

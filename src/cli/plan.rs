@@ -18,7 +18,12 @@ pub async fn plan(engine: &Engine, args: &PlanArgs) -> Result<()> {
         report["blocks"] = json!(plan.blocks.len());
         // Ids need all 64 bits, which a JSON number loses in many readers.
         report["snapshot_id"] = json!(plan.report.snapshot_id.map(|id| id.to_string()));
-        report["skipped_snapshots"] = plan.report.skipped_snapshots.iter().map(|(id, operation)| json!({"snapshot_id": id.to_string(), "operation": operation})).collect();
+        report["skipped_snapshots"] = plan
+            .report
+            .skipped_snapshots
+            .iter()
+            .map(|(id, operation)| json!({"snapshot_id": id.to_string(), "operation": operation}))
+            .collect();
         return print(&format!("{report}\n"));
     }
     print(&plan_text(&plan))
@@ -47,7 +52,10 @@ fn plan_text(plan: &ScanPlan) -> String {
             text::count(report.files_pruned_by_bounds)
         ),
     );
-    line("row groups", format!("{} by split offsets, in {} blocks", text::count(report.row_groups_estimated), text::count(plan.blocks.len() as u64)));
+    line(
+        "row groups",
+        format!("{} by split offsets, in {} blocks", text::count(report.row_groups_estimated), text::count(plan.blocks.len() as u64)),
+    );
     line("bytes", format!("{} in whole files", text::bytes(report.bytes)));
     line("rows", format!("{} before filters and deletes", text::count(report.rows_estimated)));
     line(

@@ -151,7 +151,12 @@ fn print_stats(out: &mut impl Write, stats: &ScanStats) {
         ),
         (
             "storage",
-            format!("{} in {} requests, {} retries", text::bytes(stats.bytes_fetched), text::count(stats.requests), text::count(stats.retries)),
+            format!(
+                "{} in {} requests, {} retries",
+                text::bytes(stats.bytes_fetched),
+                text::count(stats.requests),
+                text::count(stats.retries)
+            ),
         ),
         (
             "time",

@@ -12,7 +12,8 @@ pub async fn run(common: &Common, args: &ServeArgs) -> Result<()> {
     let settings = config::load(&common.overrides(), &environment)?;
     let engine = assemble::engine(&settings, common.warehouse.as_deref(), Paths::Refused)?;
     if engine.catalogs().is_empty() {
-        return Err(Error::new(ErrorKind::Config, Stage::Config, "nothing to serve").advice("give --warehouse DIR, or name catalogs in fastdata.toml"));
+        return Err(Error::new(ErrorKind::Config, Stage::Config, "nothing to serve")
+            .advice("give --warehouse DIR, or name catalogs in fastdata.toml"));
     }
     let names: Vec<String> = engine.catalogs().keys().cloned().collect();
     let listener = serve::bind(args.listen).await?;

@@ -166,7 +166,8 @@ fn read_table(table: &toml::Table, origin: &str, settings: &mut Settings, proble
             _ => {
                 let known = ["default-catalog", "memory", "threads", "rewrites", "allow", "catalogs"];
                 let near = fastdata_types::error::nearest(key, known);
-                let hint = near.first().map_or_else(|| format!("known keys: {}", known.join(", ")), |near| format!("did you mean '{near}'?"));
+                let hint =
+                    near.first().map_or_else(|| format!("known keys: {}", known.join(", ")), |near| format!("did you mean '{near}'?"));
                 problems.add(origin, key, format!("unknown key; {hint}"));
             }
         }

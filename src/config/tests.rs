@@ -17,7 +17,17 @@ fn every_problem_is_reported_at_once_with_its_key_and_file() {
     .err()
     .unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
-    for part in ["memroy", "did you mean 'memory'", "threads", "lots", "nonsense", "catalogs.lake", "FASTDATA_THREADS", "fastdata.toml", "6 problems"] {
+    for part in [
+        "memroy",
+        "did you mean 'memory'",
+        "threads",
+        "lots",
+        "nonsense",
+        "catalogs.lake",
+        "FASTDATA_THREADS",
+        "fastdata.toml",
+        "6 problems",
+    ] {
         assert!(error.message().contains(part), "{part} missing in: {error}");
     }
 }

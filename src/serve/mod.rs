@@ -21,8 +21,11 @@ pub use status::code_of;
 /// Opens the listening socket; loopback addresses only.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     if !address.ip().is_loopback() {
-        return Err(Error::invalid(Stage::Serve, format!("{address} is not a loopback address, and this server has neither encryption nor authorisation"))
-            .advice("listen on 127.0.0.1:PORT"));
+        return Err(Error::invalid(
+            Stage::Serve,
+            format!("{address} is not a loopback address, and this server has neither encryption nor authorisation"),
+        )
+        .advice("listen on 127.0.0.1:PORT"));
     }
     TcpListener::bind(address).await.map_err(|e| {
         Error::new(ErrorKind::Unavailable, Stage::Serve, format!("listening on {address}: {e}"))

@@ -23,8 +23,10 @@ impl Ticket {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Ticket> {
-        serde_json::from_slice(bytes)
-            .map_err(|_| Error::invalid(Stage::Serve, "this is no ticket of this server").advice("call GetFlightInfo and send back a ticket from its answer, unchanged"))
+        serde_json::from_slice(bytes).map_err(|_| {
+            Error::invalid(Stage::Serve, "this is no ticket of this server")
+                .advice("call GetFlightInfo and send back a ticket from its answer, unchanged")
+        })
     }
 
     pub async fn open(&self, engine: &Engine) -> Result<Scan> {

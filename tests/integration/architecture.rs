@@ -27,7 +27,10 @@ fn stage_crates_depend_on_types_only() {
             _ => &["fastdata-types"],
         };
         for dependency in &ours {
-            assert!(allowed.contains(&dependency.as_str()), "{name} depends on {dependency}: stages meet in src/engine.rs and src/assemble.rs only");
+            assert!(
+                allowed.contains(&dependency.as_str()),
+                "{name} depends on {dependency}: stages meet in src/engine.rs and src/assemble.rs only"
+            );
         }
     }
 }
@@ -77,7 +80,12 @@ fn every_source_file_says_what_it_is_for() {
     sources(&root().join("crates"), &mut files);
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
-        let sibling_of_tests = file.file_name().is_some_and(|name| name == "tests.rs") || file.components().any(|c| c.as_os_str() == "tests");
-        assert!(text.starts_with("//!") || sibling_of_tests || file.to_str().unwrap().contains("/unify/"), "{} does not open with //!", file.display());
+        let sibling_of_tests =
+            file.file_name().is_some_and(|name| name == "tests.rs") || file.components().any(|c| c.as_os_str() == "tests");
+        assert!(
+            text.starts_with("//!") || sibling_of_tests || file.to_str().unwrap().contains("/unify/"),
+            "{} does not open with //!",
+            file.display()
+        );
     }
 }

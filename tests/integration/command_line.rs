@@ -84,7 +84,16 @@ fn a_failed_scan_leaves_no_file_behind() {
     let directory = tempfile::tempdir().unwrap();
     let warehouse = warehouse().join("w");
     let target = directory.path().join("out.jsonl");
-    let arguments = ["scan", "tpch.lineitem", "--where", "l_nothing = 1", "--output-file", target.to_str().unwrap(), "--warehouse", warehouse.to_str().unwrap()];
+    let arguments = [
+        "scan",
+        "tpch.lineitem",
+        "--where",
+        "l_nothing = 1",
+        "--output-file",
+        target.to_str().unwrap(),
+        "--warehouse",
+        warehouse.to_str().unwrap(),
+    ];
     assert_eq!(fail(directory.path(), &arguments).0, 2);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
@@ -176,7 +185,8 @@ fn unknown_names_are_refused_with_the_nearest_ones() {
 
 #[test]
 fn a_filter_that_does_not_type_check_names_position_and_type_before_any_reading() {
-    let (status, message) = fail(warehouse(), &["scan", "tpch.lineitem", "--where", "l_orderkey > 1 AND l_comment > 7", "--warehouse", "w"]);
+    let (status, message) =
+        fail(warehouse(), &["scan", "tpch.lineitem", "--where", "l_orderkey > 1 AND l_comment > 7", "--warehouse", "w"]);
     assert_eq!(status, 2);
     assert!(message.contains("l_comment") && message.contains("string") && message.contains("20"), "{message}");
     assert_eq!(fail(warehouse(), &["scan", "tpch.lineitem", "--where", "l_orderkey >", "--warehouse", "w"]).0, 2);
@@ -184,7 +194,8 @@ fn a_filter_that_does_not_type_check_names_position_and_type_before_any_reading(
 
 #[test]
 fn a_filtered_scan_returns_what_a_full_scan_filtered_by_hand_does() {
-    let all = succeed(warehouse(), &["scan", "tpch.lineitem", "--select", "l_orderkey,l_linenumber,l_quantity,l_shipdate", "--warehouse", "w"]);
+    let all =
+        succeed(warehouse(), &["scan", "tpch.lineitem", "--select", "l_orderkey,l_linenumber,l_quantity,l_shipdate", "--warehouse", "w"]);
     let mut by_hand: Vec<&str> = all
         .lines()
         .filter(|line| {
@@ -193,7 +204,10 @@ fn a_filtered_scan_returns_what_a_full_scan_filtered_by_hand_does() {
         })
         .collect();
     let filter = "l_quantity > 45 AND l_shipdate >= DATE '1997-01-01'";
-    let filtered = succeed(warehouse(), &["scan", "tpch.lineitem", "--select", "l_orderkey,l_linenumber,l_quantity,l_shipdate", "--where", filter, "--warehouse", "w"]);
+    let filtered = succeed(
+        warehouse(),
+        &["scan", "tpch.lineitem", "--select", "l_orderkey,l_linenumber,l_quantity,l_shipdate", "--where", filter, "--warehouse", "w"],
+    );
     let mut filtered: Vec<&str> = filtered.lines().collect();
     by_hand.sort_unstable();
     filtered.sort_unstable();
@@ -203,7 +217,23 @@ fn a_filtered_scan_returns_what_a_full_scan_filtered_by_hand_does() {
 #[test]
 fn stable_order_is_the_same_on_any_number_of_threads_and_at_any_budget() {
     let scan = |threads: &str, memory: &str| {
-        succeed(warehouse(), &["scan", "tpch.lineitem", "--order", "stable", "--threads", threads, "--memory", memory, "--batch-rows", "1000", "--warehouse", "w"])
+        succeed(
+            warehouse(),
+            &[
+                "scan",
+                "tpch.lineitem",
+                "--order",
+                "stable",
+                "--threads",
+                threads,
+                "--memory",
+                memory,
+                "--batch-rows",
+                "1000",
+                "--warehouse",
+                "w",
+            ],
+        )
     };
     let expected = scan("1", "512MiB");
     assert!(expected.lines().count() > 50_000);
@@ -212,7 +242,8 @@ fn stable_order_is_the_same_on_any_number_of_threads_and_at_any_budget() {
 
 #[test]
 fn plan_says_what_was_pruned_by_which_rule() {
-    let json = succeed(warehouse(), &["plan", "tpch.lineitem", "--where", "l_shipdate >= DATE '1998-06-01'", "-o", "json", "--warehouse", "w"]);
+    let json =
+        succeed(warehouse(), &["plan", "tpch.lineitem", "--where", "l_shipdate >= DATE '1998-06-01'", "-o", "json", "--warehouse", "w"]);
     let plan: serde_json::Value = serde_json::from_str(&json).unwrap();
     let number = |key: &str| plan[key].as_u64().unwrap_or_else(|| panic!("{key} in {plan}"));
     assert!(number("files") > 0);
@@ -230,7 +261,8 @@ fn describe_snapshots_and_files_show_the_table() {
     for word in ["schema", "partition spec", "snapshot", "rows"] {
         assert!(describe.contains(word), "{word} missing in:\n{describe}");
     }
-    let json: serde_json::Value = serde_json::from_str(&succeed(warehouse(), &["describe", "demo.events", "-o", "json", "--warehouse", "w"])).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&succeed(warehouse(), &["describe", "demo.events", "-o", "json", "--warehouse", "w"])).unwrap();
     assert!(json["schema"]["fields"].as_array().is_some_and(|fields| !fields.is_empty()));
     let snapshots = succeed(warehouse(), &["snapshots", "demo.events", "--warehouse", "w"]);
     assert!(snapshots.lines().count() > 2, "{snapshots}");

@@ -52,16 +52,25 @@ fn commands_and_flags_exist() {
     for (path, text) in documents() {
         for span in code(&text) {
             // Lines of other programs have flags of their own.
-            let others = ["cargo ", "pip ", "git ", "docker ", "apt", "python", "curl "].iter().any(|p| span.trim_start().trim_start_matches("$ ").starts_with(p));
+            let others = ["cargo ", "pip ", "git ", "docker ", "apt", "python", "curl "]
+                .iter()
+                .any(|p| span.trim_start().trim_start_matches("$ ").starts_with(p));
             let all: Vec<&str> = words(&span).collect();
             if !others {
-                for flag in all.iter().filter(|w| w.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))) {
+                for flag in
+                    all.iter().filter(|w| w.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic())))
+                {
                     assert!(flags.contains(*flag), "{}: flag {flag} does not exist: {span}", path.display());
                 }
             }
             for pair in all.windows(2) {
                 if pair[0] == "fastdata" && pair[1].chars().all(|c| c.is_ascii_lowercase()) {
-                    assert!(subcommands.contains(pair[1]) || pair[1] == "help", "{}: `fastdata {}` does not exist", path.display(), pair[1]);
+                    assert!(
+                        subcommands.contains(pair[1]) || pair[1] == "help",
+                        "{}: `fastdata {}` does not exist",
+                        path.display(),
+                        pair[1]
+                    );
                 }
             }
         }
@@ -87,12 +96,18 @@ fn paths_exist() {
     for (path, text) in documents() {
         let mut named: Vec<String> = code(&text).iter().flat_map(|span| words(span).map(str::to_owned).collect::<Vec<_>>()).collect();
         // Links too.
-        named.extend(text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|l| !l.contains("://") && !l.starts_with('#')).map(str::to_owned));
+        named.extend(
+            text.split("](")
+                .skip(1)
+                .filter_map(|rest| rest.split(')').next())
+                .filter(|l| !l.contains("://") && !l.starts_with('#'))
+                .map(str::to_owned),
+        );
         for name in named {
             let name = name.trim_end_matches(['.', ':', ',']).split('#').next().unwrap_or_default();
             let relative = name.trim_start_matches("./").trim_start_matches("../");
-            let looks_like_ours = tops.iter().any(|top| relative.starts_with(top))
-                || (relative.ends_with(".md") && !relative.contains('*'));
+            let looks_like_ours =
+                tops.iter().any(|top| relative.starts_with(top)) || (relative.ends_with(".md") && !relative.contains('*'));
             if looks_like_ours && !name.contains(['*', '<', '$', '…']) {
                 let here = root().join(relative).exists() || path.parent().unwrap().join(name).exists();
                 assert!(here, "{}: {name} does not exist", path.display());
@@ -117,7 +132,8 @@ fn variables_are_read_somewhere() {
     }
     code_text.push_str(&std::fs::read_to_string(root().join("Makefile")).unwrap());
     for (path, text) in documents() {
-        for word in text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')).filter(|w| w.starts_with("FASTDATA_")) {
+        for word in text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')).filter(|w| w.starts_with("FASTDATA_"))
+        {
             let known = code_text.contains(word) || (word.starts_with("FASTDATA_CATALOG__") && code_text.contains("FASTDATA_CATALOG__"));
             assert!(known || word == "FASTDATA_", "{}: {word} is read nowhere", path.display());
         }

@@ -13,11 +13,8 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
-        let mut child = fastdata(warehouse())
-            .args(["serve", "--warehouse", "w", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            fastdata(warehouse()).args(["serve", "--warehouse", "w", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let uri = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("unexpected first line: {line}")).to_owned();
@@ -119,7 +116,8 @@ print(table.num_rows)
 "#;
     let output = Command::new(python).args(["-c", script, &server.uri]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let expected = succeed(warehouse(), &["scan", "tpch.lineitem", "--where", "l_quantity > 49", "--warehouse", "w", "--select", "l_orderkey"]);
+    let expected =
+        succeed(warehouse(), &["scan", "tpch.lineitem", "--where", "l_quantity > 49", "--warehouse", "w", "--select", "l_orderkey"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected.lines().count().to_string());
 }
 

@@ -34,7 +34,9 @@ impl Client {
     /// Connects to `grpc://HOST:PORT`.
     pub async fn connect(uri: &str) -> Result<Client> {
         let Some(address) = uri.strip_prefix("grpc://").or_else(|| uri.strip_prefix("grpc+tcp://")) else {
-            return Err(Error::invalid(Stage::Client, format!("server '{uri}'")).advice("write grpc://HOST:PORT, as `fastdata serve` prints it"));
+            return Err(
+                Error::invalid(Stage::Client, format!("server '{uri}'")).advice("write grpc://HOST:PORT, as `fastdata serve` prints it")
+            );
         };
         let endpoint = Channel::from_shared(format!("http://{address}"))
             .map_err(|e| Error::invalid(Stage::Client, format!("server '{uri}': {e}")).advice("write grpc://HOST:PORT"))?
@@ -53,9 +55,11 @@ impl Client {
     pub async fn scan(&self, request: &ScanRequest) -> Result<Pull> {
         let mut client = self.flight();
         let info = client.get_flight_info(FlightDescriptor::new_cmd(request.to_json())).await.map_err(error_of)?;
-        let schema: SchemaRef = Arc::new(info.clone().try_decode_schema().map_err(|e| {
-            Error::corrupt(Stage::Client, format!("the server's schema does not decode: {e}"))
-        })?);
+        let schema: SchemaRef = Arc::new(
+            info.clone()
+                .try_decode_schema()
+                .map_err(|e| Error::corrupt(Stage::Client, format!("the server's schema does not decode: {e}")))?,
+        );
         let rows_estimated = u64::try_from(info.total_records).ok();
         let client = self.clone();
         let expected = Arc::clone(&schema);

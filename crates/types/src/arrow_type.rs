@@ -60,9 +60,9 @@ pub fn primitive_arrow_type(primitive: &PrimitiveType, strings: StringEncoding) 
             StringEncoding::Dictionary => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
         },
         PrimitiveType::Uuid => DataType::FixedSizeBinary(16),
-        PrimitiveType::Fixed(length) => DataType::FixedSizeBinary(i32::try_from(*length).map_err(|_| {
-            Error::unsupported(Stage::Plan, format!("type {primitive}: longer than 2 GiB"))
-        })?),
+        PrimitiveType::Fixed(length) => DataType::FixedSizeBinary(
+            i32::try_from(*length).map_err(|_| Error::unsupported(Stage::Plan, format!("type {primitive}: longer than 2 GiB")))?,
+        ),
         PrimitiveType::Binary => DataType::Binary,
         PrimitiveType::Unknown => DataType::Null,
         PrimitiveType::Variant | PrimitiveType::Geometry(_) | PrimitiveType::Geography(_) => {
@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn fields_carry_their_ids_and_unreadable_types_name_the_column() {
-        let schema = Schema::new(0, vec![Field::required(1, "id", PrimitiveType::Uuid), Field::optional(2, "v", PrimitiveType::Variant)]).unwrap();
+        let schema =
+            Schema::new(0, vec![Field::required(1, "id", PrimitiveType::Uuid), Field::optional(2, "v", PrimitiveType::Variant)]).unwrap();
         let error = arrow_schema(&schema, StringEncoding::Utf8).unwrap_err();
         assert!(error.message().contains("'v'") && error.message().contains("variant"), "{error}");
         let field = arrow_field(&schema.fields[0], StringEncoding::Utf8).unwrap();

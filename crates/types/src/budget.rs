@@ -71,7 +71,12 @@ impl MemoryBudget {
         Error::new(
             ErrorKind::BudgetTooSmall,
             Stage::Read,
-            format!("{what} needs {bytes} bytes ({} MiB) and the memory budget is {} bytes ({} MiB)", mib(bytes), self.total, mib(self.total)),
+            format!(
+                "{what} needs {bytes} bytes ({} MiB) and the memory budget is {} bytes ({} MiB)",
+                mib(bytes),
+                self.total,
+                mib(self.total)
+            ),
         )
         .advice(format!("give at least --memory {}MiB", mib(bytes + bytes / 4)))
     }

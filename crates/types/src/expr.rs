@@ -16,16 +16,42 @@ pub enum Expr {
     Column(Column),
     /// `None` is NULL of that type.
     Literal(Option<Value>, PrimitiveType),
-    Cast { expr: Box<Expr>, to: PrimitiveType },
+    Cast {
+        expr: Box<Expr>,
+        to: PrimitiveType,
+    },
     /// Both sides and the result have type `ty`.
-    Arithmetic { op: ArithmeticOp, left: Box<Expr>, right: Box<Expr>, ty: PrimitiveType },
+    Arithmetic {
+        op: ArithmeticOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+        ty: PrimitiveType,
+    },
     Negate(Box<Expr>),
-    Compare { op: CompareOp, left: Box<Expr>, right: Box<Expr> },
+    Compare {
+        op: CompareOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `IN` over literals of the expression's type. A NULL in the list makes a miss NULL.
-    InList { expr: Box<Expr>, values: Vec<Value>, has_null: bool, negated: bool },
-    IsNull { expr: Box<Expr>, negated: bool },
+    InList {
+        expr: Box<Expr>,
+        values: Vec<Value>,
+        has_null: bool,
+        negated: bool,
+    },
+    IsNull {
+        expr: Box<Expr>,
+        negated: bool,
+    },
     /// `%` and `_` are wildcards; `escape` makes the next character plain.
-    Like { expr: Box<Expr>, pattern: String, escape: Option<char>, negated: bool, case_insensitive: bool },
+    Like {
+        expr: Box<Expr>,
+        pattern: String,
+        escape: Option<char>,
+        negated: bool,
+        case_insensitive: bool,
+    },
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Not(Box<Expr>),

@@ -92,14 +92,18 @@ impl ScanRequest {
     pub fn validate(&self) -> Result<()> {
         let invalid = |message: String| Err(Error::invalid(Stage::Request, message));
         if self.table.is_empty() {
-            return Err(Error::invalid(Stage::Request, "no table named").advice("give 'table': namespace.table, a metadata file, or a table directory"));
+            return Err(Error::invalid(Stage::Request, "no table named")
+                .advice("give 'table': namespace.table, a metadata file, or a table directory"));
         }
         let chosen = [self.snapshot_id.is_some(), self.r#ref.is_some(), self.as_of_ms.is_some(), self.from_snapshot_id.is_some()];
         if chosen.iter().filter(|set| **set).count() > 1 {
-            return Err(Error::invalid(Stage::Request, "more than one of snapshot, ref, as-of and from is given").advice("give one of them"));
+            return Err(
+                Error::invalid(Stage::Request, "more than one of snapshot, ref, as-of and from is given").advice("give one of them")
+            );
         }
         if self.to_snapshot_id.is_some() && self.from_snapshot_id.is_none() {
-            return Err(Error::invalid(Stage::Request, "'to' is given without 'from'").advice("give --from ID: the rows appended after that snapshot are returned"));
+            return Err(Error::invalid(Stage::Request, "'to' is given without 'from'")
+                .advice("give --from ID: the rows appended after that snapshot are returned"));
         }
         if self.limit.is_some_and(|limit| limit < 0) {
             return invalid(format!("limit is {}; it must not be negative", self.limit.unwrap_or_default()));

@@ -19,7 +19,10 @@ pub enum PrimitiveType {
     Float,
     Double,
     /// Precision 1..=38 digits, scale 0..=precision.
-    Decimal { precision: u8, scale: u8 },
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
     Date,
     /// Microseconds from midnight.
     Time,
@@ -262,7 +265,7 @@ impl Schema {
     /// entered by the names `element`, `key` and `value`.
     pub fn resolve(&self, path: &str) -> Result<Vec<&Field>> {
         resolve_in(&self.fields.iter().collect::<Vec<_>>(), path, Vec::new(), 0)
-            .unwrap_or_else(|ambiguous| Err(ambiguous))
+            .unwrap_or_else(Err)
             .map_err(|e| if e.kind() == ErrorKind::NotFound { self.unknown_column(path) } else { e })
     }
 

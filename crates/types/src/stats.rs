@@ -52,8 +52,26 @@ macro_rules! collector {
 }
 
 collector!(
-    rows, batches, bytes_returned, rows_decoded, rows_deleted, rows_filtered, files_read, row_groups_read, row_groups_pruned,
-    delete_files_read, requests, bytes_fetched, retries, planning_us, storage_us, decode_us, filter_us, delete_us, consumer_us, total_us,
+    rows,
+    batches,
+    bytes_returned,
+    rows_decoded,
+    rows_deleted,
+    rows_filtered,
+    files_read,
+    row_groups_read,
+    row_groups_pruned,
+    delete_files_read,
+    requests,
+    bytes_fetched,
+    retries,
+    planning_us,
+    storage_us,
+    decode_us,
+    filter_us,
+    delete_us,
+    consumer_us,
+    total_us,
 );
 
 impl StatsCollector {

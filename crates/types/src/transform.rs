@@ -84,8 +84,7 @@ impl Transform {
             Transform::Hour if !matches!(value, Value::Date(_)) => Some(Value::Int(i32::try_from(seconds.div_euclid(3_600)).ok()?)),
             Transform::Year | Transform::Month => {
                 use chrono::Datelike;
-                let date = chrono::NaiveDate::from_ymd_opt(1970, 1, 1)?
-                    .checked_add_signed(chrono::Duration::try_days(i64::from(days))?)?;
+                let date = chrono::NaiveDate::from_ymd_opt(1970, 1, 1)?.checked_add_signed(chrono::Duration::try_days(i64::from(days))?)?;
                 let years = date.year() - 1970;
                 Some(Value::Int(if *self == Transform::Year { years } else { years * 12 + date.month0() as i32 }))
             }
@@ -115,11 +114,9 @@ fn truncate(value: &Value, width: u32) -> Option<Value> {
     Some(match value {
         Value::Int(v) => Value::Int((i64::from(*v) - i64::from(*v).rem_euclid(w)).try_into().ok()?),
         Value::Long(v) => Value::Long(v.checked_sub(v.rem_euclid(w))?),
-        Value::Decimal { unscaled, precision, scale } => Value::Decimal {
-            unscaled: unscaled.checked_sub(unscaled.rem_euclid(i128::from(width)))?,
-            precision: *precision,
-            scale: *scale,
-        },
+        Value::Decimal { unscaled, precision, scale } => {
+            Value::Decimal { unscaled: unscaled.checked_sub(unscaled.rem_euclid(i128::from(width)))?, precision: *precision, scale: *scale }
+        }
         Value::String(v) => Value::String(v.chars().take(width as usize).collect()),
         Value::Binary(v) => Value::Binary(v[..v.len().min(width as usize)].to_vec()),
         Value::Fixed(v) => Value::Fixed(v[..v.len().min(width as usize)].to_vec()),
@@ -202,7 +199,10 @@ mod tests {
     #[test]
     fn truncate_floors_numbers_and_counts_characters() {
         assert_eq!(Transform::Truncate(10).apply(&Value::Int(-1)), Some(Value::Int(-10)));
-        assert_eq!(Transform::Truncate(50).apply(&Value::Decimal { unscaled: 1065, precision: 9, scale: 2 }), Some(Value::Decimal { unscaled: 1050, precision: 9, scale: 2 }));
+        assert_eq!(
+            Transform::Truncate(50).apply(&Value::Decimal { unscaled: 1065, precision: 9, scale: 2 }),
+            Some(Value::Decimal { unscaled: 1050, precision: 9, scale: 2 })
+        );
         assert_eq!(Transform::Truncate(2).apply(&Value::String("äöü".into())), Some(Value::String("äö".into())));
     }
 }

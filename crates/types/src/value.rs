@@ -17,7 +17,11 @@ pub enum Value {
     Float(f32),
     Double(f64),
     /// `unscaled * 10^-scale`.
-    Decimal { unscaled: i128, precision: u8, scale: u8 },
+    Decimal {
+        unscaled: i128,
+        precision: u8,
+        scale: u8,
+    },
     /// Days from 1970-01-01.
     Date(i32),
     /// Microseconds from midnight.
@@ -308,12 +312,9 @@ pub fn parse_date(text: &str) -> Option<i32> {
 /// Microseconds from midnight of `HH:MM[:SS[.ffffff]]`.
 pub fn parse_time_micros(text: &str) -> Option<i64> {
     use chrono::Timelike;
-    let time = chrono::NaiveTime::parse_from_str(text, "%H:%M:%S%.f")
-        .or_else(|_| chrono::NaiveTime::parse_from_str(text, "%H:%M"))
-        .ok()?;
+    let time = chrono::NaiveTime::parse_from_str(text, "%H:%M:%S%.f").or_else(|_| chrono::NaiveTime::parse_from_str(text, "%H:%M")).ok()?;
     let nanos = time.nanosecond();
-    (nanos % 1000 == 0 && nanos < 1_000_000_000)
-        .then(|| i64::from(time.num_seconds_from_midnight()) * 1_000_000 + i64::from(nanos / 1000))
+    (nanos % 1000 == 0 && nanos < 1_000_000_000).then(|| i64::from(time.num_seconds_from_midnight()) * 1_000_000 + i64::from(nanos / 1000))
 }
 
 /// Ticks (`per_second` of them in a second) from the epoch of `YYYY-MM-DD[(T| )HH:MM[:SS[.fffffffff]]][Z|+HH:MM]`; a missing
@@ -332,10 +333,12 @@ pub fn parse_timestamp(text: &str, per_second: i64) -> Option<i64> {
     let utc = match naive {
         Some(naive) => naive.and_utc(),
         None if zulu => return None,
-        None => ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%d %H:%M:%S%.f %#z"]
-            .iter()
-            .find_map(|form| chrono::DateTime::parse_from_str(body, form).ok())?
-            .to_utc(),
+        None => {
+            ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M%#z", "%Y-%m-%d %H:%M:%S%.f %#z"]
+                .iter()
+                .find_map(|form| chrono::DateTime::parse_from_str(body, form).ok())?
+                .to_utc()
+        }
     };
     let nanos = i64::from(utc.timestamp_subsec_nanos());
     let nanos_per_tick = 1_000_000_000 / per_second;
@@ -345,8 +348,9 @@ pub fn parse_timestamp(text: &str, per_second: i64) -> Option<i64> {
     utc.timestamp().checked_mul(per_second)?.checked_add(nanos / nanos_per_tick)
 }
 
+/// The bytes of pairs of hexadecimal digits.
 pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || !text.is_ascii() {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
@@ -384,6 +388,14 @@ mod tests {
         assert_eq!(Value::Double(f64::NAN).order(&Value::Double(f64::NAN)), Some(Ordering::Equal));
         assert_eq!(Value::Double(f64::NAN).order(&Value::Double(f64::INFINITY)), Some(Ordering::Greater));
         assert_eq!(Value::Float(-0.0).order(&Value::Float(0.0)), Some(Ordering::Equal));
+    }
+
+    #[test]
+    fn hexadecimal_takes_pairs_of_digits_only() {
+        assert_eq!(parse_hex("00fF"), Some(vec![0, 255]));
+        for bad in ["0", "+f", "zz", "é"] {
+            assert_eq!(parse_hex(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -152,7 +152,9 @@ pub fn open(format: Format, path: Option<&Path>, schema: SchemaRef, limited: boo
         Format::Csv => Box::new(delimited::Csv::new(target, &schema)?),
         Format::Table => Box::new(table::Aligned::new(target, schema, limited || path.is_some())),
         Format::Parquet => Box::new(ParquetSink::new(target, schema)?),
-        Format::Arrow if path.is_some() => Box::new(IpcFile(FileWriter::try_new_with_options(target, &schema, ipc_options()).map_err(arrow_error)?)),
+        Format::Arrow if path.is_some() => {
+            Box::new(IpcFile(FileWriter::try_new_with_options(target, &schema, ipc_options()).map_err(arrow_error)?))
+        }
         Format::Arrow => Box::new(IpcStream(StreamWriter::try_new_with_options(target, &schema, ipc_options()).map_err(arrow_error)?)),
         Format::None => Box::new(Drained),
     })
@@ -202,7 +204,6 @@ impl Sink for IpcFile {
 struct ParquetSink {
     writer: ArrowWriter<Target>,
 }
-
 
 impl ParquetSink {
     fn new(target: Target, schema: SchemaRef) -> Result<Self> {
