@@ -165,6 +165,16 @@ impl Number {
     }
 }
 
+#[cfg(test)]
+impl Number {
+    /// Exact, for tests.
+    pub fn order(&self, other: &Number) -> std::cmp::Ordering {
+        let sign = |number: &Number| if number.digits.is_empty() { 0 } else { 1 - 2 * i32::from(number.negative) };
+        let magnitude = (self.point, &self.digits).cmp(&(other.point, &other.digits));
+        sign(self).cmp(&sign(other)).then(if self.negative { magnitude.reverse() } else { magnitude })
+    }
+}
+
 /// Exponents beyond any type are all alike: they are cut to a trillion.
 fn parse_exponent(text: &str) -> Option<i64> {
     const MOST: i64 = 1_000_000_000_000;

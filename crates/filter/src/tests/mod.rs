@@ -1,5 +1,6 @@
 //! What filters mean and what is refused, each by the words it is refused with.
 
+mod exactness;
 mod meaning;
 mod refusals;
 mod texts;

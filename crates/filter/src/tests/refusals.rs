@@ -1,6 +1,7 @@
 //! What filters are refused, and in which words.
 
-use super::{bound, refused, refuses};
+use super::{bound, refused, refuses, schema};
+use crate::bind;
 use fastdata_types::{ErrorKind, Expr};
 
 #[test]
@@ -99,6 +100,27 @@ fn depth_and_length_are_limited_and_long_chains_are_not() {
         let (Expr::And(parts) | Expr::Or(parts)) = bound(&format!("ok{}", format!(" {word} ok").repeat(7000))) else { panic!() };
         assert_eq!(parts.len(), 7001);
     }
+}
+
+#[test]
+fn the_deepest_filters_need_little_stack() {
+    let work = || {
+        for (open, close) in
+            [("(", ")"), ("NOT ", ""), ("NOT (", ")"), ("ok = (", ")"), ("(ok AND ", ")"), ("(ok OR NOT ", ")"), ("ok IN (n = 1, ", ")")]
+        {
+            for levels in [60, 95, 190] {
+                let _ = bind(&format!("{}ok{}", open.repeat(levels), close.repeat(levels)), &schema());
+            }
+        }
+        for (open, close) in
+            [("- ", ""), ("CAST(", " AS BIGINT)"), ("CAST(CAST(", " AS BIGINT) AS INT)"), ("n + (", ")"), ("-CAST(-", " AS INT)")]
+        {
+            for levels in [60, 95, 190] {
+                let _ = bind(&format!("{}n{} = 1", open.repeat(levels), close.repeat(levels)), &schema());
+            }
+        }
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(work).unwrap().join().unwrap();
 }
 
 #[test]
