@@ -176,17 +176,18 @@ fn check_partition(file: &DataFile, delete: &DeleteFile) -> Result<()> {
 }
 
 type PartitionId = u32;
+type Tuple = Arc<Vec<Option<Value>>>;
 
 /// Numbers partitions, so that comparing two is comparing numbers.
 #[derive(Default)]
 struct Partitions {
     by_key: HashMap<(i32, Vec<u8>), PartitionId>,
     /// Files of one manifest share their tuples: by address, which stays taken as long as the tuple is held here.
-    by_tuple: HashMap<(i32, usize), (PartitionId, Arc<Vec<Option<Value>>>)>,
+    by_tuple: HashMap<(i32, usize), (PartitionId, Tuple)>,
 }
 
 impl Partitions {
-    fn id(&mut self, spec_id: i32, tuple: &Arc<Vec<Option<Value>>>) -> PartitionId {
+    fn id(&mut self, spec_id: i32, tuple: &Tuple) -> PartitionId {
         let address = (spec_id, Arc::as_ptr(tuple) as usize);
         if let Some((id, _)) = self.by_tuple.get(&address) {
             return *id;

@@ -265,6 +265,9 @@ pub(crate) fn manifest(partition: &[PartitionColumn], entries: &[EntrySpec]) -> 
     container(&manifest_schema(partition), "deflate", &[("partition-spec-id", "0")], &blocks)
 }
 
+/// Contains null, contains NaN, lower and upper bound.
+pub(crate) type Summary = (bool, Option<bool>, Option<Vec<u8>>, Option<Vec<u8>>);
+
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ListedManifest {
     pub path: String,
@@ -273,8 +276,8 @@ pub(crate) struct ListedManifest {
     pub sequence_number: i64,
     pub added_snapshot_id: i64,
     pub counts: Option<(i64, i64)>,
-    /// By field: contains null, contains NaN, lower and upper bound.
-    pub partitions: Option<Vec<(bool, Option<bool>, Option<Vec<u8>>, Option<Vec<u8>>)>>,
+    /// By field.
+    pub partitions: Option<Vec<Summary>>,
     pub first_row_id: Option<i64>,
 }
 

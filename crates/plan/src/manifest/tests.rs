@@ -16,7 +16,7 @@ async fn null_sequence_numbers_inherit_only_for_added_entries() {
     let of = |path: &str| plan.files.iter().find(|f| f.path == path).unwrap().sequence_number;
     assert_eq!((of("added"), of("kept")), (7, 3));
     let existing = EntrySpec { status: 0, ..EntrySpec::data("kept") };
-    let error = TestTable::unpartitioned().data(7, &[existing.clone()]).plan(None).await.unwrap_err();
+    let error = TestTable::unpartitioned().data(7, std::slice::from_ref(&existing)).plan(None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     // Version 1 has no sequence numbers: all are 0.
     let plan = TestTable::unpartitioned().data(0, &[existing]).plan(None).await.unwrap();
@@ -254,7 +254,7 @@ async fn data_files_that_cannot_be_read_are_refused_by_table_file_and_feature_un
     ];
     for (entry, feature) in entries {
         let entry = entry.bounds(1, &Value::Long(1), &Value::Long(2));
-        let error = TestTable::unpartitioned().data(1, &[entry.clone()]).plan(None).await.unwrap_err();
+        let error = TestTable::unpartitioned().data(1, std::slice::from_ref(&entry)).plan(None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(["ns.t", "'f'", feature].iter().all(|part| error.message().contains(part)), "{error}");
         let plan = TestTable::unpartitioned().data(1, &[entry]).plan(Some(id_is(CompareOp::Gt, 5))).await.unwrap();

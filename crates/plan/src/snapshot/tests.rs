@@ -89,7 +89,10 @@ fn a_table_without_snapshots_is_empty() {
     assert!(select(&empty, &ScanRequest { from_snapshot_id: Some(1), ..request() }).is_err());
 }
 
-fn range(table: &TableMetadata, from: i64, to: Option<i64>) -> Result<(Vec<i64>, Vec<(i64, String)>)> {
+type Range = (Vec<i64>, Vec<(i64, String)>);
+
+/// The appends of a range, and the snapshots that are none.
+fn range(table: &TableMetadata, from: i64, to: Option<i64>) -> Result<Range> {
     let selection = select(table, &ScanRequest { from_snapshot_id: Some(from), to_snapshot_id: to, ..request() })?;
     let appends = selection.appends.unwrap();
     Ok((appends.snapshots.iter().map(|s| s.id).collect(), appends.skipped))
