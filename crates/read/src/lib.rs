@@ -31,6 +31,8 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
+pub use deletes::decode_deletion_vector;
+
 use fastdata_types::request::{Order, StringEncoding};
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::{BatchStream, MemoryBudget, Result, ScanPlan};

@@ -3,6 +3,7 @@
 use super::equality::EqualitySet;
 use super::equality_schema::KeyField;
 use super::keys::KeyColumn;
+use super::memory::Live;
 use super::position::PositionDeletes;
 use super::vector_file::Vector;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -19,6 +20,7 @@ pub(crate) struct AppliedDeletes {
     pub(super) positions: Vec<DeletedPositions>,
     pub(super) equality: Vec<AppliedSet>,
     pub(super) field_ids: BTreeSet<i32>,
+    pub(super) _live: Live,
 }
 
 /// Where deleted positions are held.
@@ -47,6 +49,7 @@ pub(super) struct AppliedSet {
 }
 
 impl AppliedDeletes {
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.equality.is_empty() && self.positions.iter().all(|p| p.positions().is_none())
     }

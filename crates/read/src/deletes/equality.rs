@@ -5,12 +5,12 @@
 //! mapping, else by position; a file that lacks one of them is `corrupt`. Delete files of one id set and one partition make
 //! one [`KeyTable`], read once per scan and kept within the budget.
 
-use super::delete_parquet::{DeleteParquet, TAIL, name_of, next_batch, open};
+use super::delete_parquet::DeleteParquet;
+use super::drain::{Reading, RowSink};
 use super::equality_schema::KeyField;
 use super::key_table::KeyTable;
 use super::keys::KeyColumn;
-use super::memory::Reservation;
-use super::work::on_pool;
+use super::memory::{Asker, Reservation};
 use crate::ReadContext;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::NullBuffer;
@@ -18,14 +18,11 @@ use fastdata_types::metadata::{MappedField, NameMapping};
 use fastdata_types::plan::ScanPlan;
 use fastdata_types::{Error, PrimitiveType, Result, Stage};
 use futures::stream::{StreamExt, TryStreamExt};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::schema::types::{Type as ParquetType, TypePtr};
 use std::sync::Arc;
 
 /// Delete files that are fetched at once.
 const FETCHES: usize = 8;
-/// Reserved for the pages of one file beyond its fetched bytes.
-const PAGES: u64 = 1 << 20;
 
 /// The keys of all delete files of one id set and one partition.
 #[derive(Debug)]
@@ -39,57 +36,53 @@ pub(super) struct EqualitySet {
 pub(super) async fn load(
     plan: &Arc<ScanPlan>,
     context: &ReadContext,
+    asker: &Asker,
     fields: Vec<KeyField>,
     members: &[u32],
     mut memory: Reservation,
-    fetch_memory: impl Fn(String) -> Reservation,
 ) -> Result<EqualitySet> {
     let mut table = KeyTable::for_columns(
         matches!(fields.as_slice(), [only] if is_integer(&only.ty)),
         matches!(fields.as_slice(), [only] if is_bytes(&only.ty)),
     );
     let fields = Arc::new(fields);
-    let files = members.iter().map(|member| {
-        let fields = Arc::clone(&fields);
-        let fetch_memory = &fetch_memory;
-        async move {
-            let delete = plan
-                .deletes
-                .get(*member as usize)
-                .ok_or_else(|| Error::internal(Stage::Read, format!("the plan has no delete file {member}")))?;
-            let mut fetched = fetch_memory(name_of(delete));
-            fetched.grow_to(TAIL.min(delete.file_size).saturating_add(PAGES)).await?;
-            let file = open(plan.table.store.as_ref(), context, delete).await?;
-            let columns = Columns::find(&file, &fields, plan.table.metadata.name_mapping.as_deref())?;
-            let row_groups: Vec<usize> = (0..file.metadata.num_row_groups()).collect();
-            let (compressed, _) = file.claimed_sizes(&row_groups, &columns.leaves);
-            fetched.grow_to(compressed.saturating_add(TAIL.min(delete.file_size)).saturating_add(PAGES)).await?;
-            let sparse = file.fetch(plan.table.store.as_ref(), &row_groups, &columns.leaves).await?;
-            let what = file.what().to_owned();
-            let reader = on_pool(context, &what, move || file.reader(sparse, row_groups, &columns.leaves).map(|r| (r, columns))).await?;
-            Ok::<_, Error>((what, delete.sequence_number, reader, fetched))
-        }
-    });
-    let mut files = futures::stream::iter(files).buffered(FETCHES);
-    while let Some((what, sequence, (mut reader, columns), _fetched)) = files.try_next().await? {
-        let columns = Arc::new(columns);
-        loop {
-            let (wanted, fields) = (Arc::clone(&columns), Arc::clone(&fields));
-            let decoded = on_pool(context, &what, move || decode(reader, &wanted, &fields)).await?;
-            let Some(batch) = decoded.batch else { break };
-            reader = decoded.reader;
-            // What the insertion takes is known only now that its batch is decoded.
-            memory.grow_to(table.bytes_after(batch.rows, batch.key_bytes)).await?;
-            table = on_pool(context, &what, move || {
-                table.insert(&batch.columns, batch.rows, sequence).map_err(|why| Error::corrupt(Stage::Read, why))?;
-                Ok(table)
-            })
-            .await?;
-        }
+    let files = members.iter().copied().map(|member| open(plan, context, asker, &fields, member));
+    let mut files = futures::stream::iter(files.collect::<Vec<_>>()).buffered(FETCHES);
+    while let Some((reading, columns, sequence)) = files.try_next().await? {
+        let sink = Keys { table, columns, fields: Arc::clone(&fields), sequence };
+        table = reading.drain(plan.table.store.as_ref(), context, sink, &mut memory).await?.table;
     }
     drop(files);
     memory.shrink_to(table.bytes());
     Ok(EqualitySet { fields: Arc::unwrap_or_clone(fields), table, _memory: memory })
+}
+
+/// A delete file with its first rows fetched, where its key columns are, and its data sequence number.
+async fn open(plan: &ScanPlan, context: &ReadContext, asker: &Asker, fields: &[KeyField], member: u32) -> Result<(Reading, Columns, i64)> {
+    let delete =
+        plan.deletes.get(member as usize).ok_or_else(|| Error::internal(Stage::Read, format!("the plan has no delete file {member}")))?;
+    let store = plan.table.store.as_ref();
+    let file = DeleteParquet::open(store, context, asker, delete).await?;
+    let columns = Columns::find(&file, fields, plan.table.metadata.name_mapping.as_deref())?;
+    let row_groups = (0..file.metadata.num_row_groups()).collect();
+    let reading = Reading::start(file, store, asker, row_groups, columns.leaves.clone()).await?;
+    Ok((reading, columns, delete.sequence_number))
+}
+
+/// The key table while one delete file is being decoded into it.
+struct Keys {
+    table: KeyTable,
+    columns: Columns,
+    fields: Arc<Vec<KeyField>>,
+    sequence: i64,
+}
+
+impl RowSink for Keys {
+    fn take(&mut self, batch: &RecordBatch, allowed: u64) -> Result<Option<u64>> {
+        let columns = self.columns.of(batch, &self.fields)?;
+        let inserted = self.table.insert(&columns, batch.num_rows(), self.sequence, allowed);
+        inserted.map_err(|why| Error::corrupt(Stage::Read, why))
+    }
 }
 
 fn is_integer(ty: &PrimitiveType) -> bool {
@@ -100,27 +93,6 @@ fn is_integer(ty: &PrimitiveType) -> bool {
 fn is_bytes(ty: &PrimitiveType) -> bool {
     use PrimitiveType::*;
     matches!(ty, String | Binary | Uuid | Fixed(_))
-}
-
-/// A batch of keys.
-struct KeyBatch {
-    columns: Vec<KeyColumn>,
-    rows: usize,
-    /// Bytes of all keys of the batch.
-    key_bytes: u64,
-}
-
-struct Decoded {
-    reader: ParquetRecordBatchReader,
-    batch: Option<KeyBatch>,
-}
-
-fn decode(mut reader: ParquetRecordBatchReader, columns: &Columns, fields: &[KeyField]) -> Result<Decoded> {
-    let Some(batch) = next_batch(&mut reader)? else { return Ok(Decoded { reader, batch: None }) };
-    let key_columns = columns.of(&batch, fields)?;
-    let rows = batch.num_rows();
-    let key_bytes = key_columns.iter().map(|column| column.key_bytes(rows)).sum();
-    Ok(Decoded { reader, batch: Some(KeyBatch { columns: key_columns, rows, key_bytes }) })
 }
 
 /// Where the key columns are in a delete file.
@@ -147,10 +119,7 @@ impl Columns {
         let mut of_fields = Vec::with_capacity(fields.len());
         for field in fields {
             let leaf = found.iter().find(|(id, _)| *id == field.id).map(|(_, leaf)| *leaf).ok_or_else(|| {
-                Error::corrupt(
-                    Stage::Read,
-                    format!("{}: it lacks the equality column '{}' (field id {})", file.what(), field.name, field.id),
-                )
+                Error::corrupt(Stage::Read, format!("{}: it lacks the equality column '{}' (field id {})", file.what, field.name, field.id))
             })?;
             of_fields.push(leaf);
         }

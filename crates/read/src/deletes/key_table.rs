@@ -60,111 +60,115 @@ impl KeyTable {
         held + self.scratch.capacity() as u64
     }
 
-    /// Bytes that may be held, a copy while growing included, once `rows` more rows with `key_bytes` of variable length are in.
-    pub(super) fn bytes_after(&self, rows: usize, key_bytes: u64) -> u64 {
-        match &self.keys {
-            Keys::Integers(map) => match map.len() + rows > map.capacity() {
-                true => map_bytes(map.capacity()) + map_bytes((map.len() + rows).max(map.capacity().saturating_mul(2))),
-                false => map_bytes(map.capacity()),
-            },
-            Keys::Bytes(table) | Keys::Composite(table) => table.held_after(rows, key_bytes),
-        }
-    }
-
-    /// Adds the rows of a batch of a delete file of this data sequence number.
-    pub(super) fn insert(&mut self, columns: &[KeyColumn], rows: usize, sequence: i64) -> Result<(), String> {
+    /// Adds the rows of a batch of a delete file of this data sequence number. Where the table would take more than `allowed` bytes, a
+    /// copy while growing included, it stops and says how many; the same rows may then be added again.
+    pub(super) fn insert(&mut self, columns: &[KeyColumn], rows: usize, sequence: i64, allowed: u64) -> Result<Option<u64>, &'static str> {
         match (&mut self.keys, columns) {
-            (Keys::Integers(map), [column]) => {
-                let KeyValues::Integers(values) = &column.values else { return self.insert_nulls(columns, rows, sequence) };
-                for (row, value) in values.iter().enumerate() {
-                    match column.is_null(row) {
-                        true => self.null = self.null.max(Some(sequence)),
-                        false => {
-                            let known = map.entry(*value).or_insert(sequence);
-                            *known = sequence.max(*known);
+            (Keys::Integers(map), [column]) => match &column.values {
+                KeyValues::Integers(values) => {
+                    for row in 0..rows {
+                        let Some(value) = values.get(row).filter(|_| !column.is_null(row)) else {
+                            self.null = self.null.max(Some(sequence));
+                            continue;
+                        };
+                        if map.len() == map.capacity() && !map.contains_key(value) {
+                            let needs = map_bytes(map.capacity()) + map_bytes((map.capacity() * 2).max(16));
+                            if needs > allowed {
+                                return Ok(Some(needs));
+                            }
                         }
+                        let known = map.entry(*value).or_insert(sequence);
+                        *known = sequence.max(*known);
                     }
                 }
-            }
+                KeyValues::Nulls if rows == 0 => {}
+                KeyValues::Nulls => self.null = self.null.max(Some(sequence)),
+                _ => return Err(NO_INTEGER),
+            },
             (Keys::Bytes(table), [column]) => {
                 for row in 0..rows {
+                    if column.repeats(row) {
+                        continue;
+                    }
                     match column.bytes(row).filter(|_| !column.is_null(row)) {
                         None => self.null = self.null.max(Some(sequence)),
-                        Some(key) => table.insert(hash(key, self.seed), key, sequence)?,
+                        Some(key) => {
+                            if let Some(needs) = table.insert(hash(key, self.seed), key, sequence, allowed)? {
+                                return Ok(Some(needs));
+                            }
+                        }
                     }
                 }
             }
             (Keys::Composite(table), columns) => {
                 for row in 0..rows {
+                    if columns.iter().all(|column| column.repeats(row)) {
+                        continue;
+                    }
                     compose(columns, row, &mut self.scratch);
-                    table.insert(hash(&self.scratch, self.seed), &self.scratch, sequence)?;
+                    if let Some(needs) = table.insert(hash(&self.scratch, self.seed), &self.scratch, sequence, allowed)? {
+                        return Ok(Some(needs));
+                    }
                 }
             }
-            _ => return Err("its key has another number of columns".into()),
+            _ => return Err(WRONG_COLUMNS),
         }
-        Ok(())
-    }
-
-    fn insert_nulls(&mut self, columns: &[KeyColumn], rows: usize, sequence: i64) -> Result<(), String> {
-        if !columns.iter().all(|c| matches!(c.values, KeyValues::Nulls)) {
-            return Err("its key column is no integer".into());
-        }
-        if rows > 0 {
-            self.null = self.null.max(Some(sequence));
-        }
-        Ok(())
+        Ok(None)
     }
 
     /// Calls `deleted` with each row whose key's sequence number is greater than `than`.
-    pub(super) fn probe(&self, columns: &[KeyColumn], rows: usize, than: i64, mut deleted: impl FnMut(usize)) -> Result<(), String> {
+    pub(super) fn probe(&self, columns: &[KeyColumn], rows: usize, than: i64, mut deleted: impl FnMut(usize)) -> Result<(), &'static str> {
         let null = self.null.is_some_and(|sequence| sequence > than);
         match (&self.keys, columns) {
-            (Keys::Integers(map), [column]) => match &column.values {
-                KeyValues::Integers(values) if column.nulls.is_none() => {
-                    for (row, value) in values.iter().enumerate() {
-                        if map.get(value).is_some_and(|sequence| *sequence > than) {
-                            deleted(row);
-                        }
+            (Keys::Integers(map), [column]) => {
+                let hit = |value: &i64| map.get(value).is_some_and(|sequence| *sequence > than);
+                match (&column.values, &column.nulls) {
+                    (KeyValues::Integers(values), None) => {
+                        values.iter().enumerate().filter(|(_, value)| hit(value)).for_each(|(row, _)| deleted(row));
                     }
-                }
-                KeyValues::Integers(values) => {
-                    for (row, value) in values.iter().enumerate() {
-                        let hit = match column.is_null(row) {
-                            true => null,
-                            false => map.get(value).is_some_and(|sequence| *sequence > than),
-                        };
-                        if hit {
-                            deleted(row);
-                        }
+                    (KeyValues::Integers(values), Some(nulls)) => {
+                        let rows = values.iter().enumerate();
+                        rows.filter(|(row, value)| if nulls.is_null(*row) { null } else { hit(value) }).for_each(|(row, _)| deleted(row));
                     }
+                    (KeyValues::Nulls, _) if null => (0..rows).for_each(deleted),
+                    (KeyValues::Nulls, _) => {}
+                    _ => return Err(NO_INTEGER),
                 }
-                KeyValues::Nulls if null => (0..rows).for_each(deleted),
-                KeyValues::Nulls => {}
-                _ => return Err("its key column is no integer".into()),
-            },
+            }
             (Keys::Bytes(table), [column]) => {
-                for row in 0..rows {
-                    let hit = match column.bytes(row).filter(|_| !column.is_null(row)) {
-                        None => null,
-                        Some(key) => table.get(hash(key, self.seed), key).is_some_and(|sequence| sequence > than),
-                    };
-                    if hit {
-                        deleted(row);
-                    }
-                }
+                let hit = |row: usize| match column.bytes(row).filter(|_| !column.is_null(row)) {
+                    None => null,
+                    Some(key) => table.get(hash(key, self.seed), key).is_some_and(|sequence| sequence > than),
+                };
+                probe_rows(columns, rows, hit, deleted);
             }
             (Keys::Composite(table), columns) => {
                 let mut key = Vec::new();
-                for row in 0..rows {
+                let hit = |row: usize| {
                     compose(columns, row, &mut key);
-                    if table.get(hash(&key, self.seed), &key).is_some_and(|sequence| sequence > than) {
-                        deleted(row);
-                    }
-                }
+                    table.get(hash(&key, self.seed), &key).is_some_and(|sequence| sequence > than)
+                };
+                probe_rows(columns, rows, hit, deleted);
             }
-            _ => return Err("its key has another number of columns".into()),
+            _ => return Err(WRONG_COLUMNS),
         }
         Ok(())
+    }
+}
+
+const NO_INTEGER: &str = "its key column is no integer";
+const WRONG_COLUMNS: &str = "its key has another number of columns";
+
+/// Asks about each row, and about a row that repeats the one before only once.
+fn probe_rows(columns: &[KeyColumn], rows: usize, mut hit: impl FnMut(usize) -> bool, mut deleted: impl FnMut(usize)) {
+    let mut last = false;
+    for row in 0..rows {
+        if !columns.iter().all(|column| column.repeats(row)) {
+            last = hit(row);
+        }
+        if last {
+            deleted(row);
+        }
     }
 }
 
@@ -211,16 +215,17 @@ impl ByteKeys {
         (self.buckets.capacity() * size_of::<u32>() + self.entries.capacity() * size_of::<Entry>() + self.arena.capacity()) as u64
     }
 
-    fn held_after(&self, rows: usize, key_bytes: u64) -> u64 {
-        let grown = |capacity: usize, length: u64| match length > capacity as u64 {
-            true => capacity as u64 + length.max(capacity as u64 * 2),
-            false => capacity as u64,
+    /// Bytes held, a copy while growing included, once another key of this length is in.
+    fn held_with(&self, key_bytes: usize) -> u64 {
+        let grown = |capacity: usize, length: usize| match length > capacity {
+            true => capacity + length.max(capacity.saturating_mul(2)).max(16),
+            false => capacity,
         };
-        let entries = self.entries.len() as u64 + rows as u64;
-        let buckets = (entries * 2).next_power_of_two();
-        grown(self.buckets.len(), buckets) * size_of::<u32>() as u64
-            + grown(self.entries.capacity(), entries) * size_of::<Entry>() as u64
-            + grown(self.arena.capacity(), self.arena.len() as u64 + key_bytes)
+        let entries = self.entries.len() + 1;
+        let buckets = grown(self.buckets.len(), entries * 2).saturating_mul(size_of::<u32>());
+        let entries = grown(self.entries.capacity(), entries).saturating_mul(size_of::<Entry>());
+        let arena = grown(self.arena.capacity(), self.arena.len().saturating_add(key_bytes));
+        buckets.saturating_add(entries).saturating_add(arena) as u64
     }
 
     fn key(&self, entry: &Entry) -> &[u8] {
@@ -245,20 +250,27 @@ impl ByteKeys {
         self.entries.get(index as usize).map(|entry| entry.sequence)
     }
 
-    fn insert(&mut self, hash: u64, key: &[u8], sequence: i64) -> Result<(), String> {
-        if self.entries.len() * 2 >= self.buckets.len() {
+    /// Adds a key, or says how many bytes that takes where they are more than `allowed`.
+    fn insert(&mut self, hash: u64, key: &[u8], sequence: i64, allowed: u64) -> Result<Option<u64>, &'static str> {
+        if let Some(at) = self.bucket(hash, key)
+            && let Some(entry) = self.buckets.get(at).and_then(|index| self.entries.get_mut(*index as usize))
+        {
+            entry.sequence = sequence.max(entry.sequence);
+            return Ok(None);
+        }
+        let needs = self.held_with(key.len());
+        if needs > allowed {
+            return Ok(Some(needs));
+        }
+        if (self.entries.len() + 1) * 2 > self.buckets.len() {
             self.grow();
         }
+        let index = u32::try_from(self.entries.len()).ok().filter(|at| *at != EMPTY).ok_or("it holds more than 2^32 keys")?;
         let bucket = self.bucket(hash, key).and_then(|at| self.buckets.get_mut(at)).ok_or("its key table is broken")?;
-        match self.entries.get_mut(*bucket as usize) {
-            Some(entry) => entry.sequence = sequence.max(entry.sequence),
-            None => {
-                *bucket = u32::try_from(self.entries.len()).ok().filter(|at| *at != EMPTY).ok_or("it holds more than 2^32 keys")?;
-                self.entries.push(Entry { hash, start: self.arena.len(), length: key.len(), sequence });
-                self.arena.extend_from_slice(key);
-            }
-        }
-        Ok(())
+        *bucket = index;
+        self.entries.push(Entry { hash, start: self.arena.len(), length: key.len(), sequence });
+        self.arena.extend_from_slice(key);
+        Ok(None)
     }
 
     fn grow(&mut self) {

@@ -59,13 +59,17 @@ impl KeyColumn {
         }
     }
 
-    /// Bytes that `rows` rows of this column take in keys.
-    pub(super) fn key_bytes(&self, rows: usize) -> u64 {
-        let per_row = 17 * rows as u64;
+    /// Whether this row is known to hold the same value as the row before: what a dictionary repeats. `false` says nothing.
+    pub(super) fn repeats(&self, row: usize) -> bool {
+        let Some(before) = row.checked_sub(1) else { return false };
         match &self.values {
-            KeyValues::Bytes(array) => per_row + array.views().iter().map(|view| u64::from(*view as u32)).sum::<u64>(),
-            KeyValues::Fixed(array) => per_row + u64::try_from(array.value_length()).unwrap_or(0).saturating_mul(rows as u64),
-            _ => per_row,
+            KeyValues::Nulls => true,
+            KeyValues::Bytes(array) => {
+                let views = array.views();
+                let same = views.get(row).is_some_and(|view| views.get(before) == Some(view));
+                same && self.nulls.as_ref().is_none_or(|nulls| nulls.is_null(row) == nulls.is_null(before))
+            }
+            _ => false,
         }
     }
 

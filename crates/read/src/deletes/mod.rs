@@ -2,17 +2,19 @@
 //!
 //! Problem: the planner says which delete files apply to which data files; one delete file may apply to thousands of them, and one
 //! data file may have thousands of delete files. Contract: [`ScanDeletes::for_file`] gives what applies to a data file; each delete file
-//! (each vector of a Puffin file) is read once per scan, however many callers ask and however many data files refer to it, and is kept within the
-//! memory budget; a delete file that is missing, damaged, of another size than the manifest says or of a format that is not read fails the
-//! scan with an error that names it: it is never skipped. Callers ask before they take memory of their own for the data file:
-//! `for_file` may wait for memory.
+//! (each vector of a Puffin file) is read once, however many callers ask and however many data files refer to it, and is kept within the
+//! memory budget until the last of them was read; a delete file that is missing, damaged, of another size than the manifest says or of a
+//! format that is not read fails the scan with an error that names it: it is never skipped.
 //!
 //! How: position delete files become a roaring bitmap per data file (`position`), deletion vectors one bitmap (`vector`, `vector_file`),
 //! equality delete files of one id set and one partition one table from key to the highest deleting sequence number
-//! (`equality`, `key_table`, `keys`). [`AppliedDeletes`] answers for rows. `memory` reserves, `work` decodes on the pool.
+//! (`equality`, `key_table`, `keys`). [`AppliedDeletes`] answers for rows. `delete_parquet` and `drain` read Parquet, `cell` keeps each
+//! set once, `memory` reserves, `work` decodes on the pool.
 
 mod applied;
+mod cell;
 mod delete_parquet;
+mod drain;
 mod equality;
 mod equality_schema;
 mod key_table;
@@ -31,17 +33,18 @@ pub use vector::decode_deletion_vector;
 
 use crate::ReadContext;
 use applied::{AppliedSet, DeletedPositions};
+use cell::SetCell;
 use delete_parquet::name_of;
 use equality::EqualitySet;
 use equality_schema::key_fields;
 use fastdata_types::plan::{DataFile, DeleteFile, DeleteKind, ScanPlan};
 use fastdata_types::{Error, Result, Stage};
 use futures::stream::{StreamExt, TryStreamExt};
-use memory::{Holdings, Reservation};
+use memory::Holdings;
 use position::{PathIndex, PositionDeletes, Targets};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::OnceCell;
 use vector_file::Vector;
 
 /// Position delete files of one data file that are read at once.
@@ -52,111 +55,128 @@ pub(crate) struct ScanDeletes {
     plan: Arc<ScanPlan>,
     context: ReadContext,
     holdings: Arc<Holdings>,
+    /// Per data file its place in the order of the plan's blocks; `None` where no block reads it.
+    places: Vec<Option<u32>>,
     paths: OnceLock<Arc<PathIndex>>,
-    /// Per delete file of the plan; filled for those of its kind.
-    positions: Vec<OnceCell<Arc<PositionDeletes>>>,
-    vectors: Vec<OnceCell<Arc<Vector>>>,
-    /// Per delete file of the plan its set, for equality deletes.
-    set_of: HashMap<u32, usize>,
+    loads: Vec<Load>,
     sets: Vec<PlannedSet>,
+    /// Per data file whether its deletes were handed out.
+    asked: Vec<AtomicBool>,
+}
+
+/// How one delete file of the plan is loaded.
+enum Load {
+    Position(SetCell<PositionDeletes>),
+    Vector(SetCell<Vector>),
+    /// As part of this set.
+    Equality(usize),
 }
 
 /// Equality delete files of one id set and one partition.
 struct PlannedSet {
     ids: BTreeSet<i32>,
     members: Vec<u32>,
-    loaded: OnceCell<Arc<EqualitySet>>,
+    cell: SetCell<EqualitySet>,
+}
+
+impl std::fmt::Debug for ScanDeletes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScanDeletes").field("delete_files", &self.loads.len()).field("sets", &self.sets.len()).finish_non_exhaustive()
+    }
 }
 
 impl ScanDeletes {
     pub(crate) fn new(plan: Arc<ScanPlan>, context: ReadContext) -> Self {
-        let (set_of, sets) = plan_sets(&plan);
-        let holdings = Holdings::new(Arc::clone(&context.budget));
-        let count = plan.deletes.len();
-        ScanDeletes {
-            holdings,
-            paths: OnceLock::new(),
-            positions: (0..count).map(|_| OnceCell::new()).collect(),
-            vectors: (0..count).map(|_| OnceCell::new()).collect(),
-            set_of,
-            sets,
-            plan,
-            context,
-        }
+        let places = places(&plan);
+        let holdings = Holdings::new(Arc::clone(&context.budget), places.iter().flatten().count());
+        let (loads, sets) = plan_loads(&plan, &places, &holdings);
+        let asked = plan.files.iter().map(|_| AtomicBool::new(false)).collect();
+        ScanDeletes { plan, context, holdings, places, paths: OnceLock::new(), loads, sets, asked }
     }
 
     /// The deletes of one data file, by its index in the plan. Waits for memory where others hold it: callers hold none for this
-    /// data file yet.
+    /// data file yet, and drop what they get when the data file is read.
     pub(crate) async fn for_file(&self, file: u32) -> Result<Arc<AppliedDeletes>> {
         let data =
             self.plan.files.get(file as usize).ok_or_else(|| Error::internal(Stage::Read, format!("the plan has no data file {file}")))?;
-        let positions = match data.deletes.vector {
-            // A deletion vector replaces every position delete file of its data file.
-            Some(vector) => vec![DeletedPositions::Vector(self.vector(vector).await?)],
-            None => {
-                let loads = data
-                    .deletes
-                    .positions
-                    .iter()
-                    .map(|delete| async move { Ok::<_, Error>(DeletedPositions::File(self.position(*delete).await?, file)) });
-                futures::stream::iter(loads).buffered(FETCHES).try_collect().await?
-            }
-        };
-        let equality = self.equality(data).await?;
+        let place = self.places.get(file as usize).copied().flatten().unwrap_or(u32::MAX);
+        let (positions, equality) = futures::try_join!(self.positions(data, file, place), self.equality(data, place))?;
+        if self.asked.get(file as usize).is_some_and(|asked| !asked.swap(true, Ordering::Relaxed)) {
+            self.note_asked(data).await;
+        }
         let field_ids = equality.iter().flat_map(|applied| applied.set.fields.iter().map(|f| f.id)).collect();
-        Ok(Arc::new(AppliedDeletes { positions, equality, field_ids }))
+        Ok(Arc::new(AppliedDeletes { positions, equality, field_ids, _live: self.holdings.hand_out(place) }))
     }
 
-    fn delete(&self, at: u32) -> Result<&DeleteFile> {
-        self.plan.deletes.get(at as usize).ok_or_else(|| Error::internal(Stage::Read, format!("the plan has no delete file {at}")))
+    async fn positions(&self, data: &DataFile, file: u32, place: u32) -> Result<Vec<DeletedPositions>> {
+        // A deletion vector replaces every position delete file of its data file.
+        if let Some(vector) = data.deletes.vector {
+            return Ok(vec![DeletedPositions::Vector(self.vector(vector, place).await?)]);
+        }
+        let loads = distinct(&data.deletes.positions).into_iter().map(|delete| self.part_of_file(delete, file, place));
+        futures::stream::iter(loads.collect::<Vec<_>>()).buffered(FETCHES).try_collect().await
     }
 
-    fn reservation(&self, what: String) -> Reservation {
-        Reservation::new(&self.holdings, what)
+    async fn note_asked(&self, data: &DataFile) {
+        for used in used_by(data) {
+            match self.loads.get(used as usize) {
+                Some(Load::Position(cell)) => cell.asked().await,
+                Some(Load::Vector(cell)) => cell.asked().await,
+                _ => {}
+            }
+        }
+        for set in self.sets_of(data) {
+            if let Some(planned) = self.sets.get(set) {
+                planned.cell.asked().await;
+            }
+        }
     }
 
-    async fn vector(&self, at: u32) -> Result<Arc<Vector>> {
-        let delete = self.delete(at)?;
-        let DeleteKind::Vector { content_offset, content_size, .. } = delete.kind else { return Err(misplaced(delete)) };
-        let cell = self.vectors.get(at as usize).ok_or_else(|| misplaced(delete))?;
-        let load = || async {
-            let store = self.plan.table.store.as_ref();
-            let memory = self.reservation(name_of(delete));
-            vector_file::load(store, &self.context, delete, content_offset, content_size, memory).await.map(Arc::new)
+    fn sets_of(&self, data: &DataFile) -> BTreeSet<usize> {
+        let set = |at: &u32| match self.loads.get(*at as usize) {
+            Some(Load::Equality(set)) => Some(*set),
+            _ => None,
         };
-        cell.get_or_try_init(load).await.map(Arc::clone)
+        data.deletes.equality.iter().filter_map(set).collect()
     }
 
-    async fn position(&self, at: u32) -> Result<Arc<PositionDeletes>> {
-        let delete = self.delete(at)?;
-        let DeleteKind::Position { .. } = delete.kind else { return Err(misplaced(delete)) };
-        let cell = self.positions.get(at as usize).ok_or_else(|| misplaced(delete))?;
-        let load = || async {
+    fn delete(&self, at: u32) -> Result<(&DeleteFile, &Load)> {
+        let known = self.plan.deletes.get(at as usize).zip(self.loads.get(at as usize));
+        known.ok_or_else(|| Error::internal(Stage::Read, format!("the plan has no delete file {at}")))
+    }
+
+    async fn vector(&self, at: u32, place: u32) -> Result<Arc<Vector>> {
+        let (delete, Load::Vector(cell)) = self.delete(at)? else { return Err(misplaced(at)) };
+        let DeleteKind::Vector { content_offset, content_size, .. } = delete.kind else { return Err(misplaced(at)) };
+        let store = self.plan.table.store.as_ref();
+        cell.get(place, vector_file::load(store, &self.context, delete, content_offset, content_size, cell.asker())).await
+    }
+
+    async fn part_of_file(&self, at: u32, file: u32, place: u32) -> Result<DeletedPositions> {
+        let (_, Load::Position(cell)) = self.delete(at)? else { return Err(misplaced(at)) };
+        let load = async {
             let store = &self.plan.table.store;
             let paths = self.paths.get_or_init(|| Arc::new(PathIndex::new(&self.plan, store.as_ref())));
             let targets = Targets { plan: Arc::clone(&self.plan), store: Arc::clone(store), paths: Arc::clone(paths), delete: at };
-            position::load(targets, &self.context, self.reservation(name_of(delete))).await.map(Arc::new)
+            position::load(targets, &self.context, cell.asker()).await
         };
-        cell.get_or_try_init(load).await.map(Arc::clone)
+        Ok(DeletedPositions::File(cell.get(place, load).await?, file))
     }
 
-    async fn equality(&self, data: &DataFile) -> Result<Vec<AppliedSet>> {
-        let mut wanted = BTreeSet::new();
+    async fn equality(&self, data: &DataFile, place: u32) -> Result<Vec<AppliedSet>> {
         for at in &data.deletes.equality {
-            let delete = self.delete(*at)?;
-            let set = self.set_of.get(at).ok_or_else(|| misplaced(delete))?;
+            let (delete, Load::Equality(_)) = self.delete(*at)? else { return Err(misplaced(*at)) };
             if delete.sequence_number <= data.sequence_number {
                 return Err(Error::internal(
                     Stage::Read,
                     format!("{} is no newer than data file '{}', yet planned to apply to it", name_of(delete), data.path),
                 ));
             }
-            wanted.insert(*set);
         }
-        let mut applied = Vec::with_capacity(wanted.len());
-        for at in wanted {
-            let Some(planned) = self.sets.get(at) else { continue };
-            let set = planned.loaded.get_or_try_init(|| self.load_set(planned)).await.map(Arc::clone)?;
+        let mut applied = Vec::new();
+        for set in self.sets_of(data) {
+            let Some(planned) = self.sets.get(set) else { continue };
+            let set = planned.cell.get(place, self.load_set(planned)).await?;
             if !set.table.is_empty() {
                 applied.push(AppliedSet { set, sequence_number: data.sequence_number });
             }
@@ -164,7 +184,7 @@ impl ScanDeletes {
         Ok(applied)
     }
 
-    async fn load_set(&self, planned: &PlannedSet) -> Result<Arc<EqualitySet>> {
+    async fn load_set(&self, planned: &PlannedSet) -> Result<EqualitySet> {
         let first = planned.members.first().and_then(|at| self.plan.deletes.get(*at as usize));
         let what = first.map(name_of).unwrap_or_default();
         if planned.ids.is_empty() {
@@ -172,25 +192,46 @@ impl ScanDeletes {
         }
         let schema = equality_schema(&self.plan.table.metadata, &self.plan.schema, &planned.ids).map_err(|e| e.context(&what))?;
         let fields = key_fields(&schema, &planned.ids)?;
-        let memory = self.reservation(match planned.members.len() {
+        let memory = planned.cell.asker().reservation(match planned.members.len() {
             1 => what,
             more => format!("{what} with {} others of the same columns", more - 1),
         });
-        let set = equality::load(&self.plan, &self.context, fields, &planned.members, memory, |what| self.reservation(what));
-        set.await.map(Arc::new)
+        equality::load(&self.plan, &self.context, planned.cell.asker(), fields, &planned.members, memory).await
     }
 }
 
-fn misplaced(delete: &DeleteFile) -> Error {
-    Error::internal(Stage::Read, format!("{} is planned as another kind of delete than it is", name_of(delete)))
+fn misplaced(at: u32) -> Error {
+    Error::internal(Stage::Read, format!("delete file {at} of the plan is listed as another kind of delete than it is"))
 }
 
-/// Groups the equality delete files that a key table can serve together: same columns, and same reach (spec "Scan Planning": all data
-/// files for an unpartitioned spec, else those of the same spec and partition).
-fn plan_sets(plan: &ScanPlan) -> (HashMap<u32, usize>, Vec<PlannedSet>) {
+fn distinct(indexes: &[u32]) -> BTreeSet<u32> {
+    indexes.iter().copied().collect()
+}
+
+/// The position delete files and the vector that a data file uses.
+fn used_by(data: &DataFile) -> BTreeSet<u32> {
+    data.deletes.vector.map_or_else(|| distinct(&data.deletes.positions), |vector| BTreeSet::from([vector]))
+}
+
+/// The order in which data files are read.
+fn places(plan: &ScanPlan) -> Vec<Option<u32>> {
+    let mut places = vec![None; plan.files.len()];
+    let mut next = 0;
+    for block in &plan.blocks {
+        if let Some(place @ None) = places.get_mut(block.file as usize) {
+            *place = Some(next);
+            next += 1;
+        }
+    }
+    places
+}
+
+/// How each delete file is loaded, and the sets of equality delete files: a key table serves those with the same columns and the same
+/// reach (spec "Scan Planning": all data files for an unpartitioned spec, else those of the same spec and partition).
+fn plan_loads(plan: &ScanPlan, places: &[Option<u32>], holdings: &Arc<Holdings>) -> (Vec<Load>, Vec<PlannedSet>) {
     let mut groups: HashMap<(BTreeSet<i32>, Option<(i32, String)>), usize> = HashMap::new();
-    let mut set_of = HashMap::new();
-    let mut sets: Vec<PlannedSet> = Vec::new();
+    let mut members: Vec<(BTreeSet<i32>, Vec<u32>)> = Vec::new();
+    let mut set_of: HashMap<u32, usize> = HashMap::new();
     for (at, delete) in plan.deletes.iter().enumerate() {
         let DeleteKind::Equality { field_ids } = &delete.kind else { continue };
         let at = at as u32;
@@ -198,13 +239,39 @@ fn plan_sets(plan: &ScanPlan) -> (HashMap<u32, usize>, Vec<PlannedSet>) {
         let global = plan.table.metadata.partition_specs.get(&delete.spec_id).is_some_and(|spec| spec.is_unpartitioned());
         let reach = (!global).then(|| (delete.spec_id, format!("{:?}", delete.partition)));
         let set = *groups.entry((ids.clone(), reach)).or_insert_with(|| {
-            sets.push(PlannedSet { ids, members: Vec::new(), loaded: OnceCell::new() });
-            sets.len() - 1
+            members.push((ids, Vec::new()));
+            members.len() - 1
         });
         set_of.insert(at, set);
-        if let Some(planned) = sets.get_mut(set) {
-            planned.members.push(at);
+        if let Some((_, members)) = members.get_mut(set) {
+            members.push(at);
         }
     }
-    (set_of, sets)
+    let (users, set_users) = count_users(plan, places, &set_of);
+    let count = |at: usize| users.get(&(at as u32)).copied().unwrap_or(0);
+    let load = |(at, delete): (usize, &DeleteFile)| match delete.kind {
+        DeleteKind::Position { .. } => Load::Position(SetCell::new(holdings, count(at))),
+        DeleteKind::Vector { .. } => Load::Vector(SetCell::new(holdings, count(at))),
+        DeleteKind::Equality { .. } => Load::Equality(set_of.get(&(at as u32)).copied().unwrap_or(usize::MAX)),
+    };
+    let loads = plan.deletes.iter().enumerate().map(load).collect();
+    let set = |(at, (ids, members)): (usize, (BTreeSet<i32>, Vec<u32>))| {
+        let users = set_users.get(&at).copied().unwrap_or(0);
+        PlannedSet { ids, members, cell: SetCell::new(holdings, users) }
+    };
+    (loads, members.into_iter().enumerate().map(set).collect())
+}
+
+/// How many data files that will be read refer to each delete file and each set.
+fn count_users(plan: &ScanPlan, places: &[Option<u32>], set_of: &HashMap<u32, usize>) -> (HashMap<u32, usize>, HashMap<usize, usize>) {
+    let (mut users, mut set_users) = (HashMap::new(), HashMap::new());
+    for (data, _) in plan.files.iter().zip(places).filter(|(_, place)| place.is_some()) {
+        for used in used_by(data) {
+            *users.entry(used).or_default() += 1;
+        }
+        for set in data.deletes.equality.iter().filter_map(|at| set_of.get(at).copied()).collect::<BTreeSet<usize>>() {
+            *set_users.entry(set).or_default() += 1;
+        }
+    }
+    (users, set_users)
 }

@@ -5,17 +5,16 @@
 //! are dropped; a row that names a data file without a position, or a negative one, is `corrupt`. Paths are compared by
 //! [`Store::spelling`], so rewritten and original spellings are one.
 
-use super::delete_parquet::{BATCH_ROWS, DeleteParquet, TAIL, next_batch, open};
-use super::memory::Reservation;
+use super::delete_parquet::{DeleteParquet, name_of};
+use super::drain::{Reading, RowSink};
+use super::memory::{Asker, Reservation};
 use super::vector::treemap_bytes;
-use super::work::on_pool;
 use crate::ReadContext;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use fastdata_types::plan::ScanPlan;
 use fastdata_types::schema::metadata_column::{DELETE_FILE_PATH, DELETE_FILE_POS};
 use fastdata_types::{Error, Result, Stage, Store};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::file::statistics::Statistics;
 use roaring::RoaringTreemap;
 use std::collections::HashMap;
@@ -80,41 +79,22 @@ impl Targets {
     }
 }
 
-pub(super) async fn load(targets: Targets, context: &ReadContext, mut memory: Reservation) -> Result<PositionDeletes> {
-    let plan = Arc::clone(&targets.plan);
+pub(super) async fn load(targets: Targets, context: &ReadContext, asker: &Asker) -> Result<PositionDeletes> {
+    let (plan, store) = (Arc::clone(&targets.plan), Arc::clone(&targets.store));
     let delete = plan
         .deletes
         .get(targets.delete as usize)
         .ok_or_else(|| Error::internal(Stage::Read, format!("the plan has no delete file {}", targets.delete)))?;
-    let file = open(targets.store.as_ref(), context, delete).await?;
+    let mut memory = asker.reservation(name_of(delete));
+    let file = DeleteParquet::open(store.as_ref(), context, asker, delete).await?;
     let columns = Columns::find(&file)?;
     let row_groups = columns.row_groups(&file, &targets);
-    let leaves = columns.leaves();
-    let (compressed, _) = file.claimed_sizes(&row_groups, &leaves);
-    let what = file.what().to_owned();
-    let fetched_bytes = compressed.saturating_add(TAIL.min(delete.file_size));
-    memory.grow_to(fetched_bytes.saturating_add(RESERVE_STEP)).await?;
-    let sparse = file.fetch(targets.store.as_ref(), &row_groups, &leaves).await?;
-    let mut decoding = on_pool(context, &what, move || {
-        let reader = file.reader(sparse, row_groups, &leaves)?;
-        Ok(Decoding { reader, columns, targets, known: HashMap::new(), positions: HashMap::new(), done: false })
-    })
-    .await?;
-    loop {
-        let allowed = memory.bytes().saturating_sub(fetched_bytes);
-        decoding = on_pool(context, &what, move || decoding.step(allowed)).await?;
-        if decoding.done {
-            break;
-        }
-        let needed = decoding.bytes().saturating_mul(2).saturating_add(RESERVE_STEP);
-        memory.grow_to(fetched_bytes.saturating_add(needed)).await?;
-    }
-    memory.shrink_to(decoding.bytes());
-    Ok(PositionDeletes { by_file: decoding.positions, _memory: memory })
+    let reading = Reading::start(file, store.as_ref(), asker, row_groups, columns.leaves()).await?;
+    let sink = Positions { columns, targets, known: HashMap::new(), by_file: HashMap::new(), at_most: 0 };
+    let sink = reading.drain(store.as_ref(), context, sink, &mut memory).await?;
+    memory.shrink_to(sink.bytes());
+    Ok(PositionDeletes { by_file: sink.by_file, _memory: memory })
 }
-
-/// Reserved beyond what is known to be needed: the positions of one batch, worst case, and its pages.
-const RESERVE_STEP: u64 = 1 << 20;
 
 /// The two columns of a position delete file, as leaf indexes.
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +118,7 @@ impl Columns {
             leaves()
                 .find(has_id)
                 .or_else(|| leaves().find(|leaf| schema.column(*leaf).name() == name))
-                .ok_or_else(|| Error::corrupt(Stage::Read, format!("{}: it has no column '{name}' (field id {id})", file.what())))
+                .ok_or_else(|| Error::corrupt(Stage::Read, format!("{}: it has no column '{name}' (field id {id})", file.what)))
         };
         Ok(Columns { path: find(DELETE_FILE_PATH, "file_path")?, pos: find(DELETE_FILE_POS, "pos")? })
     }
@@ -189,43 +169,39 @@ fn positions_of(array: &ArrayRef) -> Result<Int64Array> {
     }
 }
 
-/// A position delete file half way.
-struct Decoding {
-    reader: ParquetRecordBatchReader,
+/// The positions of a file that is being decoded.
+struct Positions {
     columns: Columns,
     targets: Targets,
     /// Path -> its data files, none where it names no data file of the plan.
     known: HashMap<Vec<u8>, Vec<u32>>,
-    positions: HashMap<u32, RoaringTreemap>,
-    done: bool,
+    by_file: HashMap<u32, RoaringTreemap>,
+    /// Bytes that the positions take at most.
+    at_most: u64,
 }
 
-impl Decoding {
-    fn bytes(&self) -> u64 {
-        self.positions.values().map(|positions| 128 + treemap_bytes(positions)).sum()
-    }
-
-    /// Decodes until the file ends or the positions may leave `allowed` bytes with the next batch.
-    fn step(mut self, allowed: u64) -> Result<Self> {
-        let next_batch_bytes = BATCH_ROWS as u64 * WORST_POSITION;
-        let mut at_most = self.bytes();
-        loop {
-            let Some(batch) = next_batch(&mut self.reader)? else {
-                self.done = true;
-                return Ok(self);
-            };
-            self.take(&batch)?;
-            at_most = at_most.saturating_add(next_batch_bytes);
-            if at_most.saturating_add(next_batch_bytes) > allowed {
-                at_most = self.bytes();
-                if at_most.saturating_add(next_batch_bytes) > allowed {
-                    return Ok(self);
-                }
+impl RowSink for Positions {
+    fn take(&mut self, batch: &RecordBatch, allowed: u64) -> Result<Option<u64>> {
+        let more = (batch.num_rows() as u64).saturating_mul(WORST_POSITION);
+        if self.at_most.saturating_add(more) > allowed {
+            self.at_most = self.bytes();
+            let needs = self.at_most.saturating_add(more);
+            if needs > allowed {
+                return Ok(Some(needs + needs / 2));
             }
         }
+        self.at_most = self.at_most.saturating_add(more);
+        self.take_rows(batch)?;
+        Ok(None)
+    }
+}
+
+impl Positions {
+    fn bytes(&self) -> u64 {
+        self.by_file.values().map(|positions| 128 + treemap_bytes(positions)).sum()
     }
 
-    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+    fn take_rows(&mut self, batch: &RecordBatch) -> Result<()> {
         let (paths, positions) = self.columns.of(batch)?;
         let views = paths.views();
         let mut start = 0;
@@ -265,7 +241,7 @@ impl Decoding {
         }
         let ascending = values.windows(2).all(|pair| pair[0] < pair[1]);
         for file in files {
-            let treemap = self.positions.entry(*file).or_default();
+            let treemap = self.by_file.entry(*file).or_default();
             let follows = values.first().is_some_and(|first| treemap.max().is_none_or(|max| max < *first as u64));
             let appended = ascending && follows && treemap.append(values.iter().map(|v| *v as u64)).is_ok();
             if !appended {

@@ -4,7 +4,7 @@
 //! footer last): a bare vector without the Puffin frame around it is refused. Errors name the Puffin file.
 
 use super::delete_parquet::{name_of, refuse_unreadable};
-use super::memory::Reservation;
+use super::memory::{Asker, Reservation};
 use super::vector::{Refusal, decode, treemap_bytes};
 use super::work::on_pool;
 use crate::ReadContext;
@@ -31,7 +31,7 @@ pub(super) async fn load(
     delete: &DeleteFile,
     offset: u64,
     size: u64,
-    mut memory: Reservation,
+    asker: &Asker,
 ) -> Result<Vector> {
     refuse_unreadable(delete, FileFormat::Puffin)?;
     let what = format!("deletion vector at byte {offset} of {}", name_of(delete));
@@ -46,6 +46,7 @@ pub(super) async fn load(
     }
     let end = offset.checked_add(size).filter(|end| end.saturating_add(SHORTEST_FOOTER) <= delete.file_size);
     let end = end.ok_or_else(|| corrupt(format!("{size} bytes leave no room for a Puffin footer in {} bytes", delete.file_size)))?;
+    let mut memory = asker.reservation(what.clone());
     memory.grow_to(size.saturating_mul(4).saturating_add(64 << 10)).await?;
     // The first blob is read together with the file's magic number, which precedes it.
     let start = if offset == magic_size { 0 } else { offset };

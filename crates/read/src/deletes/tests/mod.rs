@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fastdata_types::catalog::TableState;
 use fastdata_types::metadata::{NameMapping, PartitionSpec, TableMetadata};
-use fastdata_types::plan::{DataFile, DeleteFile, DeleteKind, FileDeletes, FileFormat, PlanReport, ScanPlan};
+use fastdata_types::plan::{Block, DataFile, DeleteFile, DeleteKind, FileDeletes, FileFormat, PlanReport, ScanPlan};
 use fastdata_types::schema::Field;
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::store::StoreCounters;
@@ -214,6 +214,7 @@ impl Builder {
             store: world.clone(),
             notes: vec![],
         };
+        let blocks = (0..self.files.len() as u32).map(|file| Block { file, start: 0, end: 1000 }).collect();
         let plan = ScanPlan {
             table: Arc::new(table),
             snapshot_id: None,
@@ -222,7 +223,7 @@ impl Builder {
             filter: None,
             files: self.files,
             deletes: self.deletes,
-            blocks: vec![],
+            blocks,
             report: PlanReport::default(),
         };
         let context = ReadContext {
