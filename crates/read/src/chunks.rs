@@ -27,24 +27,19 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// Fetches whole chunks now and starts fetching the large ones. Chunks that `known` has are not fetched again.
+    /// Fetches whole chunks now, but for those that are `known` already, and starts fetching the large ones.
     pub(crate) async fn fetch(
         scan: &Arc<Scan>,
         file: &OpenFile,
         row_group: &RowGroupMetaData,
         leaves: &BTreeSet<usize>,
         window: u64,
-        known: Option<Chunks>,
+        known: HashMap<usize, Bytes>,
     ) -> Result<Chunks> {
-        let mut chunks = Chunks::default();
-        let mut fetched = known.map(|known| known.whole).unwrap_or_default();
-        fetched.retain(|leaf, _| leaves.contains(leaf));
-        chunks.whole = fetched;
+        let mut chunks = Chunks { whole: known, ..Chunks::default() };
+        let whole: BTreeSet<usize> = chunks.whole.keys().copied().collect();
         let mut wanted: Vec<(usize, Range<u64>)> = Vec::new();
-        for leaf in leaves {
-            if chunks.whole.contains_key(leaf) {
-                continue;
-            }
+        for leaf in leaves.iter().filter(|leaf| !whole.contains(leaf)) {
             let column = row_group.columns().get(*leaf).ok_or_else(|| Error::corrupt(Stage::Read, "a row group lacks a column"))?;
             let range = chunk_range(column);
             if range.end - range.start <= window.saturating_mul(WINDOWS) {
@@ -65,6 +60,11 @@ impl Chunks {
             }
         }
         Ok(chunks)
+    }
+
+    /// The whole chunks among these leaves.
+    pub(crate) fn whole_of(&self, leaves: &BTreeSet<usize>) -> HashMap<usize, Bytes> {
+        self.whole.iter().filter(|(leaf, _)| leaves.contains(leaf)).map(|(leaf, bytes)| (*leaf, bytes.clone())).collect()
     }
 
     /// Starts a task that fetches one window after the other, the next while the last is waiting to be read.

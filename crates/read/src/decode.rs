@@ -8,7 +8,7 @@ use crate::chunks::Chunks;
 use crate::layout::Source;
 use crate::need::Need;
 use crate::open_file::{ColumnGroup, OpenFile, Pass};
-use crate::pages::{Fault, PageMeter};
+use crate::pages::{Fault, PageBuffers, PageMeter};
 use crate::size::{cut, packed_bytes, row_bytes};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
@@ -87,17 +87,19 @@ struct DecodedGroup {
 }
 
 impl PassDecoder {
+    #[expect(clippy::too_many_arguments, reason = "each is a fact of its own, and there is one caller")]
     /// `ranges` are the rows to decode, ascending, relative to the row group; `rows` is what the row group has.
     pub(crate) fn new(
         file: Arc<OpenFile>,
         which: Which,
         row_group: usize,
         chunks: Chunks,
+        buffers: &Arc<PageBuffers>,
         need: Need,
         ranges: Vec<Range<u64>>,
         rows: u64,
     ) -> Result<Self, Stop> {
-        let meter = PageMeter::new(need.pages);
+        let meter = PageMeter::recycling(need.pages, Arc::clone(buffers));
         let to_the_end = ranges.len() == 1 && ranges.first() == Some(&(0..rows));
         let selection = || {
             let ranges = ranges.iter().map(|range| range.start as usize..range.end as usize);
@@ -129,6 +131,11 @@ impl PassDecoder {
             _chunks: chunks,
             file,
         })
+    }
+
+    /// The most bytes of pages that were alive at once.
+    pub(crate) fn peak_pages(&self) -> u64 {
+        self.meter.peak()
     }
 
     /// Microseconds spent decoding since the last call, summed over threads.

@@ -18,6 +18,8 @@ const SLICE_BYTES: u64 = 4 << 20;
 const PAGE_BYTES: u64 = 1 << 20;
 /// A chunk is fetched whole up to this size where the budget allows.
 const WHOLE_CHUNKS_BYTES: u64 = 96 << 20;
+/// Room for pages that every row group gets.
+const LEAST_PAGES: u64 = 256 << 10;
 const LARGEST_WINDOW: u64 = 8 << 20;
 const SMALLEST_WINDOW: u64 = 256 << 10;
 /// Windows of a chunk that exist at a time: being read, waiting, being fetched.
@@ -85,6 +87,17 @@ impl Need {
         need
     }
 
+    /// The need where row groups read before took `permille` of what was estimated for their pages; and never more than there is:
+    /// the estimate may be wrong, and decoding will tell.
+    pub(crate) fn learned(mut self, permille: Option<u64>, ceiling: u64) -> Need {
+        if let Some(permille) = permille {
+            self.pages = (self.pages / 1000).saturating_mul(permille.saturating_add(permille / 4)).saturating_add(LEAST_PAGES);
+        }
+        let other = self.total() - self.pages;
+        self.pages = self.pages.min(ceiling.saturating_sub(other).max(LEAST_PAGES));
+        self
+    }
+
     /// Chunks whole if they are a fair share of the budget, else in the largest windows that are.
     fn choose_window(&mut self, chunks: &[Chunk], bounds: &Bounds) {
         let whole: u64 = chunks.iter().map(|chunk| chunk.bytes).sum();
@@ -111,11 +124,12 @@ impl Need {
         let wanted = (live.saturating_add(live / 4)).max(self.pages.saturating_mul(2));
         let other = self.total() - self.pages;
         let most = ceiling.saturating_sub(other);
-        if self.slice_rows > 1 && (wanted > most || live > 4 * self.pages) {
-            // Many large pages lie within one slice: take fewer rows at a time.
+        if live > most {
+            // Many large pages may lie within one slice: take fewer rows at a time.
+            if self.slice_rows == 1 {
+                return None;
+            }
             self.slice_rows = (self.slice_rows / 8).max(1);
-        } else if live > most {
-            return None;
         }
         self.pages = wanted.min(most).max(self.pages);
         Some(self)

@@ -15,6 +15,7 @@ use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::{Error, ErrorKind, Permit, Result, Stage};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -80,8 +81,8 @@ impl Unit {
     }
 
     /// Reads the row group and reports how it went.
-    pub(crate) async fn read(self: Arc<Self>, scan: Arc<Scan>, permit: Permit, turn: Turn, sink: Sink) {
-        let outcome = self.read_all(&scan, permit, turn, &sink).await;
+    pub(crate) async fn read(self: Arc<Self>, scan: Arc<Scan>, need: Need, permit: Permit, turn: Turn, sink: Sink) {
+        let outcome = self.read_all(&scan, need, permit, turn, &sink).await;
         let event = match outcome {
             Ok(()) => Event::Done,
             Err(error) => Event::Failed(error),
@@ -90,9 +91,8 @@ impl Unit {
         let _ = sink.events.send(event).await;
     }
 
-    async fn read_all(self: &Arc<Self>, scan: &Arc<Scan>, permit: Permit, turn: Turn, sink: &Sink) -> Result<()> {
+    async fn read_all(self: &Arc<Self>, scan: &Arc<Scan>, mut need: Need, permit: Permit, turn: Turn, sink: &Sink) -> Result<()> {
         let mut progress = Progress { alive: None, next_row: 0, turn, decoding: None, counted: false };
-        let mut need = self.need;
         let mut permit = Arc::new(permit);
         loop {
             let stop = match self.attempt(scan, need, &permit, &mut progress, sink).await {
@@ -109,6 +109,10 @@ impl Unit {
             let share = scan.context.budget.total() / self.bounds.ceiling.max(1);
             let figure = figure.saturating_mul(share.max(1)).max(scan.context.budget.total() + 1);
             need = grown.ok_or_else(|| scan.context.budget.too_small(figure, &self.what()))?;
+            if !sink.ask_to_reserve {
+                // Whoever has memory may be waiting for this right. In stable order the stream takes the memory from them instead.
+                progress.decoding = None;
+            }
             permit = Arc::new(self.reserve(scan, need.total(), sink).await?);
         }
     }
@@ -144,11 +148,15 @@ impl Unit {
         }
         let file = &self.file;
         let row_group = file.footer.metadata.row_group(self.row_group);
-        let mut known = None;
+        let mut known = HashMap::new();
         if let Some(deciding) = &file.deciding {
             let emits = deciding.emits.is_some();
             if emits || progress.alive.is_none() {
-                let chunks = Chunks::fetch(scan, file, row_group, &leaves_of(&deciding.pass.groups), need.window, None).await?;
+                let leaves = leaves_of(&deciding.pass.groups);
+                let chunks = Chunks::fetch(scan, file, row_group, &leaves, need.window, HashMap::new()).await?;
+                if let Some(output) = &file.output {
+                    known = chunks.whole_of(&leaves_of(&output.groups));
+                }
                 self.turn(scan, progress).await?;
                 let from = if emits { progress.next_row } else { 0 };
                 let everything = vec![from..count];
@@ -167,7 +175,7 @@ impl Unit {
         if ranges.iter().all(|range| range.is_empty()) {
             return Ok(());
         }
-        let chunks = Chunks::fetch(scan, file, row_group, &leaves_of(&output.groups), need.window, known.take()).await?;
+        let chunks = Chunks::fetch(scan, file, row_group, &leaves_of(&output.groups), need.window, known).await?;
         self.turn(scan, progress).await?;
         let decoder = self.decoder(scan, permit, Which::Output, chunks, need, ranges, count).await?;
         self.emit(scan, decoder, permit, progress, sink).await
@@ -202,9 +210,9 @@ impl Unit {
         ranges: Vec<Range<u64>>,
         rows: u64,
     ) -> Result<Steps, Stop> {
-        let (unit, permit) = (Arc::clone(self), Arc::clone(permit));
+        let (unit, permit, buffers) = (Arc::clone(self), Arc::clone(permit), Arc::clone(&scan.page_buffers));
         scan.on_pool(move || {
-            let decoder = PassDecoder::new(Arc::clone(&unit.file), which, unit.row_group, chunks, need, ranges, rows)?;
+            let decoder = PassDecoder::new(Arc::clone(&unit.file), which, unit.row_group, chunks, &buffers, need, ranges, rows)?;
             Ok(Steps { unit, decoder, slice: None, _memory: permit })
         })
         .await
@@ -252,6 +260,7 @@ impl Unit {
                 let hold = Hold { _slot: slot, _memory: Arc::clone(permit) };
                 sink.events.send(Event::Batch(batch, hold)).await.map_err(|_| cancelled())?;
             } else if steps.decoder.next_row().is_none() {
+                scan.learn_pages(self.need.pages, steps.decoder.peak_pages());
                 return Ok(());
             }
             // Only between slices: a slice that was begun is always handed over in full.

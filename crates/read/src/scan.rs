@@ -3,12 +3,13 @@
 use crate::decode::Stop;
 use crate::deletes::ScanDeletes;
 use crate::layout::Layout;
+use crate::pages::PageBuffers;
 use crate::timers::Timers;
 use crate::{ReadContext, ReadOptions};
 use fastdata_types::{Error, ErrorKind, Result, ScanPlan, Stage};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{Semaphore, oneshot};
 
 pub(crate) struct Scan {
@@ -18,10 +19,13 @@ pub(crate) struct Scan {
     pub(crate) deletes: ScanDeletes,
     pub(crate) output: Arc<Layout>,
     pub(crate) timers: Timers,
+    pub(crate) page_buffers: Arc<PageBuffers>,
     pub(crate) threads: usize,
     /// Row groups that may decode at a time.
     pub(crate) decoding: Arc<Semaphore>,
     cancelled: AtomicBool,
+    /// What pages took in row groups that were read, in thousandths of the estimate, and 1 more; 0 while none was.
+    pages_learned: AtomicU64,
 }
 
 impl Scan {
@@ -31,9 +35,11 @@ impl Scan {
             output: Arc::new(Layout::new(plan.projection.as_ref().clone(), options.strings)?),
             deletes: ScanDeletes::new(Arc::clone(&plan), context.clone()),
             timers: Timers::new(Arc::clone(&context.stats)),
+            page_buffers: Arc::default(),
             threads,
             decoding: Arc::new(Semaphore::new(threads + 1)),
             cancelled: AtomicBool::new(false),
+            pages_learned: AtomicU64::new(0),
             plan,
             options,
             context,
@@ -44,6 +50,17 @@ impl Scan {
     pub(crate) fn ceiling(&self) -> u64 {
         let total = self.context.budget.total();
         if self.plan.deletes.is_empty() { total } else { total / 2 }
+    }
+
+    /// Notes what the pages of a row group took of their estimate.
+    pub(crate) fn learn_pages(&self, estimated: u64, peak: u64) {
+        let permille = peak.saturating_mul(1000) / estimated.max(1);
+        self.pages_learned.fetch_max(permille + 1, Ordering::Relaxed);
+    }
+
+    /// What pages took so far, in thousandths of their estimate.
+    pub(crate) fn pages_learned(&self) -> Option<u64> {
+        self.pages_learned.load(Ordering::Relaxed).checked_sub(1)
     }
 
     pub(crate) fn cancel(&self) {

@@ -117,15 +117,20 @@ impl Schedule {
                 };
                 continue;
             };
-            if self.paused.wait_for(|paused| !paused).await.is_err() {
-                return Ok(());
+            if *self.paused.borrow_and_update() {
+                if self.paused.wait_for(|paused| !paused).await.is_err() {
+                    return Ok(());
+                }
+                // Row groups came back meanwhile; they go first.
+                continue;
             }
             let slot = Arc::clone(&in_flight).acquire_owned();
             let memory = async {
                 let slot = slot.await.map_err(|_| Error::internal(Stage::Read, "the scan was closed"))?;
-                Ok::<_, Error>((slot, scan.context.budget.acquire(unit.need.total(), &unit.what()).await?))
+                let need = unit.need.learned(scan.pages_learned(), unit.bounds.ceiling);
+                Ok::<_, Error>((slot, need, scan.context.budget.acquire(need.total(), &unit.what()).await?))
             };
-            let (slot, memory) = tokio::select! {
+            let (slot, need, memory) = tokio::select! {
                 biased;
                 _ = self.paused.wait_for(|paused| *paused) => continue,
                 memory = memory => memory?,
@@ -143,7 +148,7 @@ impl Schedule {
                 }
             };
             let sink = Sink { events, ask_to_reserve: stable };
-            let read = Arc::clone(&unit).read(Arc::clone(&scan), memory, turn, sink);
+            let read = Arc::clone(&unit).read(Arc::clone(&scan), need, memory, turn, sink);
             let task = tasks.spawn(async move {
                 read.await;
                 drop(slot);

@@ -12,7 +12,7 @@ use fastdata_types::request::Order;
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::store::StoreCounters;
 use fastdata_types::{Error, Permit, Result, Stage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -27,6 +27,8 @@ pub(crate) struct Consumer {
     pausing: watch::Sender<bool>,
     shared: Option<mpsc::Receiver<Event>>,
     live: BTreeMap<u64, Live>,
+    /// Row groups that were stopped and did not start again yet.
+    stopped: BTreeSet<u64>,
     /// How many row groups there are, once that is known.
     all: Option<u64>,
     done: u64,
@@ -63,6 +65,7 @@ impl Consumer {
             pausing,
             shared,
             live: BTreeMap::new(),
+            stopped: BTreeSet::new(),
             all: None,
             done: 0,
             held: None,
@@ -166,7 +169,12 @@ impl Consumer {
     fn note(&mut self, started: Started) {
         match started {
             Started::One(live) => {
-                self.live.insert(live.unit.order, live);
+                self.stopped.remove(&live.unit.order);
+                // One that overtook a stopped one would keep the memory that the stopped one waits for.
+                match self.stopped.first().is_some_and(|stopped| *stopped < live.unit.order) {
+                    true => self.give_back(live),
+                    false => drop(self.live.insert(live.unit.order, live)),
+                }
             }
             Started::All(all) => self.all = Some(all),
             Started::Failed(error) => self.failed = Some(error),
@@ -205,8 +213,9 @@ impl Consumer {
         Ok(())
     }
 
-    fn give_back(&self, live: Live) {
+    fn give_back(&mut self, live: Live) {
         live.task.abort();
+        self.stopped.insert(live.unit.order);
         // The schedule is gone only where the scan is.
         let _ = self.returning.send(Arc::clone(&live.unit));
     }

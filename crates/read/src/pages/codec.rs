@@ -1,15 +1,16 @@
 //! Decompression that never writes more than the page header announced.
 
 use parquet::basic::Compression;
+use std::cell::RefCell;
 use std::io::Read;
 
-/// The inflating half of a codec, with the state it can reuse from page to page.
+/// The inflating half of a codec, with the state it reuses from page to page.
 pub(crate) enum Codec {
     None,
     Snappy(snap::raw::Decoder),
     Gzip,
     Brotli,
-    Zstd(Box<zstd::bulk::Decompressor<'static>>),
+    Zstd,
     Lz4Raw,
     /// Hadoop's framing; writers also put LZ4 frames or bare blocks under this name.
     Lz4,
@@ -22,7 +23,7 @@ impl Codec {
             Compression::SNAPPY => Codec::Snappy(snap::raw::Decoder::new()),
             Compression::GZIP(_) => Codec::Gzip,
             Compression::BROTLI(_) => Codec::Brotli,
-            Compression::ZSTD(_) => Codec::Zstd(Box::new(zstd::bulk::Decompressor::new().map_err(|e| e.to_string())?)),
+            Compression::ZSTD(_) => Codec::Zstd,
             Compression::LZ4_RAW => Codec::Lz4Raw,
             Compression::LZ4 => Codec::Lz4,
             other => return Err(format!("compression {other} is not supported")),
@@ -53,12 +54,7 @@ impl Codec {
             }
             Codec::Gzip => read_at_most(flate2::read::MultiGzDecoder::new(input), out, size)?,
             Codec::Brotli => read_at_most(brotli::Decompressor::new(input, 4096), out, size)?,
-            Codec::Zstd(decompressor) => {
-                out.reserve_exact(size);
-                let mut cursor = std::io::Cursor::new(&mut *out);
-                cursor.set_position(before as u64);
-                decompressor.decompress_to_buffer(input, &mut cursor).map_err(|e| e.to_string())?;
-            }
+            Codec::Zstd => zstd_frame(input, out, size)?,
             Codec::Lz4Raw => lz4_block(input, out, size)?,
             Codec::Lz4 => {
                 if lz4_hadoop(input, out, size).is_err() {
@@ -75,6 +71,25 @@ impl Codec {
         }
         Ok(())
     }
+}
+
+thread_local! {
+    /// Its tables are large and cost more to set up than a small page to inflate: one per thread, not one per column.
+    static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn zstd_frame(input: &[u8], out: &mut Vec<u8>, size: usize) -> Result<(), String> {
+    let before = out.len() as u64;
+    out.reserve_exact(size);
+    ZSTD.with_borrow_mut(|slot| {
+        let decompressor = match slot {
+            Some(decompressor) => decompressor,
+            None => slot.insert(zstd::bulk::Decompressor::new().map_err(|e| e.to_string())?),
+        };
+        let mut cursor = std::io::Cursor::new(out);
+        cursor.set_position(before);
+        decompressor.decompress_to_buffer(input, &mut cursor).map_err(|e| e.to_string()).map(drop)
+    })
 }
 
 fn size_mismatch(found: usize, stated: usize) -> String {

@@ -1,7 +1,8 @@
 //! The bytes of one column chunk, front to back: all at once, or window by window while later ones are still being fetched.
 
 use bytes::{Bytes, BytesMut};
-use fastdata_types::{Error, Result, Stage};
+use fastdata_types::{Error, ErrorKind, Result, Stage};
+use std::collections::VecDeque;
 use tokio::sync::mpsc;
 
 /// What a fetch hands to the decoder: consecutive windows, or the error that ended it.
@@ -10,19 +11,22 @@ pub(crate) type Windows = mpsc::Receiver<Result<Bytes>>;
 /// A forward-only reader of a chunk. Where a window is missing it waits for it: a fetch runs on other threads and holds its memory
 /// already, so the wait ends.
 pub(crate) struct ChunkCursor {
-    buffered: Bytes,
-    /// Bytes of the chunk that are not in `buffered` yet.
+    /// What was fetched and not read, in order.
+    parts: VecDeque<Bytes>,
+    /// Bytes of the chunk that are not in `parts` yet.
     pending: u64,
     windows: Option<Windows>,
+    /// Bytes that a peek had to join.
+    joined: Vec<u8>,
 }
 
 impl ChunkCursor {
     pub(crate) fn whole(bytes: Bytes) -> Self {
-        ChunkCursor { buffered: bytes, pending: 0, windows: None }
+        ChunkCursor { parts: VecDeque::from([bytes]), pending: 0, windows: None, joined: Vec::new() }
     }
 
     pub(crate) fn windowed(length: u64, windows: Windows) -> Self {
-        ChunkCursor { buffered: Bytes::new(), pending: length, windows: Some(windows) }
+        ChunkCursor { parts: VecDeque::new(), pending: length, windows: Some(windows), joined: Vec::new() }
     }
 
     pub(crate) fn is_windowed(&self) -> bool {
@@ -31,65 +35,95 @@ impl ChunkCursor {
 
     /// Bytes of the chunk that are left to read.
     pub(crate) fn remaining(&self) -> u64 {
-        self.buffered.len() as u64 + self.pending
+        self.pending + self.buffered() as u64
     }
 
-    /// At least `wanted` bytes from here without moving, or all that are left.
+    /// The next bytes without moving: at least `wanted`, or all that are left.
     pub(crate) fn peek(&mut self, wanted: usize) -> Result<&[u8]> {
-        self.fill(wanted)?;
-        Ok(&self.buffered)
+        while self.buffered() < wanted && self.pending > 0 {
+            self.next_window()?;
+        }
+        let front = self.parts.front().map_or(0, Bytes::len);
+        if front < wanted && front < self.buffered() {
+            self.joined.clear();
+            for part in &self.parts {
+                let left = wanted - self.joined.len();
+                self.joined.extend_from_slice(&part[..part.len().min(left)]);
+            }
+            return Ok(&self.joined);
+        }
+        Ok(self.parts.front().map_or(&[], |part| part))
     }
 
-    /// The next `length` bytes; the caller has checked that they remain.
+    /// The next `length` bytes; the caller has checked that they remain. Bytes that lie in several windows are copied together.
     pub(crate) fn take(&mut self, length: usize) -> Result<Bytes> {
-        self.fill(length)?;
-        if self.buffered.len() < length {
-            return Err(Error::corrupt(Stage::Read, "a column chunk ends within a page"));
+        if self.remaining() < length as u64 {
+            return Err(cut_off());
         }
-        Ok(self.buffered.split_to(length))
+        if self.parts.is_empty() && length > 0 {
+            self.next_window()?;
+        }
+        if let Some(front) = self.parts.front_mut()
+            && front.len() >= length
+        {
+            let taken = front.split_to(length);
+            self.drop_empty();
+            return Ok(taken);
+        }
+        let mut joined = BytesMut::with_capacity(length);
+        while joined.len() < length {
+            let Some(front) = self.parts.front_mut() else {
+                self.next_window()?;
+                continue;
+            };
+            let here = front.len().min(length - joined.len());
+            joined.extend_from_slice(&front.split_to(here));
+            self.drop_empty();
+        }
+        Ok(joined.freeze())
     }
 
     pub(crate) fn skip(&mut self, mut length: u64) -> Result<()> {
-        loop {
-            let here = length.min(self.buffered.len() as u64);
-            drop(self.buffered.split_to(here as usize));
+        if self.remaining() < length {
+            return Err(cut_off());
+        }
+        while length > 0 {
+            let Some(front) = self.parts.front_mut() else {
+                self.next_window()?;
+                continue;
+            };
+            let here = length.min(front.len() as u64);
+            drop(front.split_to(here as usize));
             length -= here;
-            if length == 0 {
-                return Ok(());
-            }
-            if self.pending == 0 {
-                return Err(Error::corrupt(Stage::Read, "a column chunk ends within a page"));
-            }
-            self.buffered = self.next_window()?;
+            self.drop_empty();
         }
-    }
-
-    fn fill(&mut self, wanted: usize) -> Result<()> {
-        if self.buffered.len() >= wanted || self.pending == 0 {
-            return Ok(());
-        }
-        if self.buffered.is_empty() {
-            self.buffered = self.next_window()?;
-        }
-        if self.buffered.len() >= wanted || self.pending == 0 {
-            return Ok(());
-        }
-        let mut joined = BytesMut::with_capacity(wanted.max(self.buffered.len()));
-        joined.extend_from_slice(&self.buffered);
-        self.buffered = Bytes::new();
-        while joined.len() < wanted && self.pending > 0 {
-            joined.extend_from_slice(&self.next_window()?);
-        }
-        self.buffered = joined.freeze();
         Ok(())
     }
 
-    fn next_window(&mut self) -> Result<Bytes> {
-        let cancelled = || Error::new(fastdata_types::ErrorKind::Cancelled, Stage::Read, "the scan was dropped");
-        let window = self.windows.as_mut().and_then(|windows| windows.blocking_recv()).ok_or_else(cancelled)??;
-        self.pending = self.pending.saturating_sub(window.len() as u64);
-        Ok(window)
+    fn buffered(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
     }
+
+    fn drop_empty(&mut self) {
+        if self.parts.front().is_some_and(Bytes::is_empty) {
+            self.parts.pop_front();
+        }
+    }
+
+    fn next_window(&mut self) -> Result<()> {
+        let cancelled = || Error::new(ErrorKind::Cancelled, Stage::Read, "the scan was dropped");
+        let window = self.windows.as_mut().and_then(|windows| windows.blocking_recv()).ok_or_else(cancelled)??;
+        if window.is_empty() || window.len() as u64 > self.pending {
+            return Err(cut_off());
+        }
+        self.pending -= window.len() as u64;
+        self.parts.push_back(window);
+        Ok(())
+    }
+}
+
+fn cut_off() -> Error {
+    Error::corrupt(Stage::Read, "a column chunk ends within a page")
 }
 
 #[cfg(test)]
@@ -122,8 +156,9 @@ mod tests {
         tx.try_send(Err(Error::corrupt(Stage::Store, "gone"))).unwrap();
         let mut cursor = ChunkCursor::windowed(10, rx);
         assert_eq!(cursor.take(2).unwrap(), &b"ab"[..]);
+        assert!(cursor.take(9).is_err());
         assert!(cursor.take(1).unwrap_err().message().contains("gone"));
         drop(tx);
-        assert_eq!(cursor.take(1).unwrap_err().kind(), fastdata_types::ErrorKind::Cancelled);
+        assert_eq!(cursor.take(1).unwrap_err().kind(), ErrorKind::Cancelled);
     }
 }

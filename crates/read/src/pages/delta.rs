@@ -52,12 +52,12 @@ impl<'a> Packed<'a> {
         if packed.count > u64::from(values) {
             return Err("a delta encoding has more values than its page");
         }
-        if block == 0 || block > 1 << 20 || miniblocks == 0 || miniblocks > block || block % miniblocks != 0 {
+        if block == 0 || block > 1 << 20 || miniblocks == 0 || miniblocks > block || !block.is_multiple_of(miniblocks) {
             return Err(ODD);
         }
         packed.miniblocks = miniblocks as usize;
         packed.per_miniblock = (block / miniblocks) as usize;
-        if packed.per_miniblock % 8 != 0 {
+        if !packed.per_miniblock.is_multiple_of(8) {
             return Err(ODD);
         }
         Ok(packed)

@@ -3,6 +3,7 @@
 //! A page stays alive while a decoder reads it or a string view points into it, so its bytes are counted until its last
 //! reference goes, wherever that is.
 
+use super::recycle::PageBuffers;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,9 @@ use fastdata_types::Error;
 #[derive(Debug)]
 pub(crate) struct PageMeter {
     limit: u64,
+    buffers: Arc<PageBuffers>,
     live: AtomicU64,
+    peak: AtomicU64,
     fault: Mutex<Option<Fault>>,
 }
 
@@ -27,7 +30,16 @@ pub(crate) enum Fault {
 
 impl PageMeter {
     pub(crate) fn new(limit: u64) -> Arc<Self> {
-        Arc::new(PageMeter { limit, live: AtomicU64::new(0), fault: Mutex::new(None) })
+        PageMeter::recycling(limit, Arc::default())
+    }
+
+    /// A meter whose pages take their buffers from these and return them.
+    pub(crate) fn recycling(limit: u64, buffers: Arc<PageBuffers>) -> Arc<Self> {
+        Arc::new(PageMeter { limit, buffers, live: AtomicU64::new(0), peak: AtomicU64::new(0), fault: Mutex::new(None) })
+    }
+
+    pub(super) fn buffers(&self) -> &Arc<PageBuffers> {
+        &self.buffers
     }
 
     /// Counts `bytes` until the charge is dropped; `None` where they cross the line, which is noted.
@@ -38,7 +50,13 @@ impl PageMeter {
             self.fail(Fault::NeedsPages(live));
             return None;
         }
+        self.peak.fetch_max(live, Ordering::Relaxed);
         Some(charge)
+    }
+
+    /// The most bytes that were alive at once.
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
     }
 
     /// Notes why decoding stops; the first fault stands, but a failure wins over a shortage.

@@ -9,10 +9,12 @@ mod cursor;
 mod delta;
 mod header;
 mod meter;
+mod recycle;
 
 pub(crate) use cursor::ChunkCursor;
 use meter::Charge;
 pub(crate) use meter::{Fault, PageMeter};
+pub(crate) use recycle::PageBuffers;
 
 use codec::Codec;
 use fastdata_types::{Error, Result, Stage};
@@ -82,15 +84,15 @@ impl PageSource {
     fn parse_header(&mut self) -> Result<PageHeader> {
         let mut wanted = 256;
         loop {
+            let remaining = self.cursor.remaining();
             let bytes = self.cursor.peek(wanted)?;
-            let complete = bytes.len() as u64 == self.cursor.remaining();
-            let bytes = self.cursor.peek(0)?;
-            match header::parse(&bytes[..bytes.len().min(MAX_HEADER_BYTES)]) {
+            let complete = bytes.len() as u64 == remaining || bytes.len() >= MAX_HEADER_BYTES;
+            match header::parse(bytes.get(..MAX_HEADER_BYTES).unwrap_or(bytes)) {
                 Ok((header, length)) => {
                     self.cursor.skip(length as u64)?;
                     return Ok(header);
                 }
-                Err(HeaderFault::Truncated) if !complete && wanted < MAX_HEADER_BYTES => wanted *= 4,
+                Err(HeaderFault::Truncated) if !complete => wanted = bytes.len().saturating_mul(4),
                 Err(HeaderFault::Truncated) => return Err(self.corrupt("a page header is cut off")),
                 Err(HeaderFault::Malformed(why)) => return Err(self.corrupt(format!("a page header is malformed: {why}"))),
             }
@@ -125,12 +127,12 @@ impl PageSource {
             }
             meter::charged(body, charge)
         } else {
-            let mut inflated = Vec::with_capacity(header.uncompressed as usize);
+            let mut inflated = self.meter.buffers().take(header.uncompressed as usize);
             let (levels, values) = body.split_at(levels as usize);
             inflated.extend_from_slice(levels);
             let size = header.uncompressed as usize - levels.len();
             self.codec.inflate(values, &mut inflated, size).map_err(|why| self.corrupt(why))?;
-            meter::charged(inflated, charge)
+            meter::charged(recycle::Recycled { bytes: inflated, home: Arc::clone(self.meter.buffers()) }, charge)
         };
         let encoding = self.check_body(&header, &buffer)?;
         Ok(Some(page(header, encoding, buffer)))

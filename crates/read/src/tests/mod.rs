@@ -5,6 +5,7 @@ mod hostile;
 mod limits;
 mod order;
 mod rows;
+mod survivors;
 
 use crate::{ReadContext, ReadOptions, read};
 use arrow::array::{Array, ArrayRef, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray};
