@@ -2,7 +2,9 @@
 
 mod architecture;
 mod command_line;
+mod corpus;
 mod documents;
 mod flight;
+mod hostile;
 mod proto;
 mod support;
