@@ -226,10 +226,13 @@ fn places(plan: &ScanPlan) -> Vec<Option<u32>> {
     places
 }
 
+/// Spec id and partition tuple of deletes that are not global.
+type Reach = (i32, String);
+
 /// How each delete file is loaded, and the sets of equality delete files: a key table serves those with the same columns and the same
 /// reach (spec "Scan Planning": all data files for an unpartitioned spec, else those of the same spec and partition).
 fn plan_loads(plan: &ScanPlan, places: &[Option<u32>], holdings: &Arc<Holdings>) -> (Vec<Load>, Vec<PlannedSet>) {
-    let mut groups: HashMap<(BTreeSet<i32>, Option<(i32, String)>), usize> = HashMap::new();
+    let mut groups: HashMap<(BTreeSet<i32>, Option<Reach>), usize> = HashMap::new();
     let mut members: Vec<(BTreeSet<i32>, Vec<u32>)> = Vec::new();
     let mut set_of: HashMap<u32, usize> = HashMap::new();
     for (at, delete) in plan.deletes.iter().enumerate() {

@@ -50,7 +50,8 @@ pub(super) async fn load(
     memory.grow_to(size.saturating_mul(4).saturating_add(64 << 10)).await?;
     // The first blob is read together with the file's magic number, which precedes it.
     let start = if offset == magic_size { 0 } else { offset };
-    let bytes = store.read_ranges(&delete.path, &[start..end]).await.map_err(|e| e.context(&what))?;
+    let range = start..end;
+    let bytes = store.read_ranges(&delete.path, std::slice::from_ref(&range)).await.map_err(|e| e.context(&what))?;
     StatsCollector::add(&context.stats.delete_files_read, 1);
     let bytes = bytes.into_iter().next().ok_or_else(|| Error::internal(Stage::Read, format!("{what}: the store returned no range")))?;
     if bytes.len() as u64 != end - start {

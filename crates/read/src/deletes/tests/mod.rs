@@ -24,6 +24,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Objects by their spelling, and the requests for each.
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex};
 pub(super) struct World {
     objects: Mutex<HashMap<String, Bytes>>,
     requests: Mutex<HashMap<String, usize>>,
+    bytes_read: AtomicU64,
     rewrites: Vec<(String, String)>,
 }
 
@@ -66,6 +68,7 @@ impl Store for World {
             let beyond = || Error::corrupt(Stage::Store, format!("'{location}' ends before byte {}", r.end));
             if r.end > object.len() as u64 { Err(beyond()) } else { Ok(object.slice(r.start as usize..r.end as usize)) }
         };
+        self.bytes_read.fetch_add(ranges.iter().map(|r| r.end - r.start).sum(), Ordering::Relaxed);
         ranges.iter().map(slice).collect()
     }
     async fn read_all(&self, location: &str, _limit: u64) -> Result<Bytes> {
@@ -241,7 +244,7 @@ impl Scan {
     }
 
     pub(super) async fn refusal(&self, file: u32) -> Error {
-        self.deletes.for_file(file).await.err().expect("a refusal")
+        self.deletes.for_file(file).await.expect_err("a refusal")
     }
 }
 

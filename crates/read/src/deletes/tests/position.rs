@@ -125,7 +125,8 @@ async fn damaged_missing_and_foreign_delete_files_fail_and_are_named() {
         assert_eq!(error.kind(), kind, "{name}: {error}");
         assert!(error.message().contains(&path), "{error}");
     }
-    let change: [(fn(&mut DeleteFile), ErrorKind); 5] = [
+    type Change = fn(&mut DeleteFile);
+    let change: [(Change, ErrorKind); 5] = [
         (|d| d.file_size += 1, ErrorKind::Corrupt),
         (|d| d.path = "mem://absent".into(), ErrorKind::MissingFile),
         (|d| d.format = FileFormat::Avro, ErrorKind::Unsupported),
@@ -147,21 +148,71 @@ async fn damaged_missing_and_foreign_delete_files_fail_and_are_named() {
 #[tokio::test]
 async fn row_groups_about_other_data_files_are_not_fetched() {
     let mut b = table();
-    // Plain and incompressible, so that the file is longer than its tail read.
-    let noise = |path: &'static str, seed: i64| {
-        let rows: Vec<(Option<&str>, i64)> =
-            (0..20_000i64).map(|i| (Some(path), i.wrapping_mul(0x9E3779B97F4A7C1 + seed) & 0xffff_ffff)).collect();
-        super::position::rows(&rows)
-    };
+    let position = |i: i64, seed: i64| i.wrapping_mul(0x9E3779B97F4A7C1 + seed) & 0xffff_ffff;
+    // Incompressible, so that the file is much longer than its tail read.
+    let noise = |path: &'static str, seed: i64| rows(&(0..20_000).map(|i| (Some(path), position(i, seed))).collect::<Vec<_>>());
     let bytes = parquet(&[noise("mem://other", 1), noise("mem://a", 2), noise("mem://more", 3)]);
+    let size = bytes.len() as u64;
     let d = b.delete("mem://d", bytes, DeleteKind::Position { referenced_data_file: None }, 2, 60_000);
     let a = b.data("mem://a", 1, lists(&[d], &[], None));
-    let expected: BTreeSet<u64> = (0..20_000i64).map(|i| (i.wrapping_mul(0x9E3779B97F4A7C1 + 2) & 0xffff_ffff) as u64).collect();
+    let expected: BTreeSet<i64> = (0..20_000).map(|i| position(i, 2)).collect();
     let scan = b.build();
-    let applied = scan.file(a).await;
-    let found = bits(applied.deleted_positions(0..1 << 32)).len();
+    let found = bits(scan.file(a).await.deleted_positions(0..1 << 32)).len();
     assert_eq!(found, expected.len());
-    assert!(scan.deletes.holdings.held() < 2 << 20, "{}", scan.deletes.holdings.held());
+    let read = scan.world.bytes_read.load(Ordering::Relaxed);
+    assert!(read > 0 && read < size / 2, "{read} of {size} bytes");
+}
+
+/// A path of 64 MiB in a file of a few KiB.
+#[tokio::test]
+async fn pages_that_inflate_beyond_the_budget_are_refused_with_the_figure() {
+    let long = "a".repeat(64 << 20);
+    let compression = parquet::basic::Compression::ZSTD(Default::default());
+    let statistics = parquet::file::properties::EnabledStatistics::None;
+    let properties = WriterProperties::builder().set_compression(compression).set_statistics_enabled(statistics).build();
+    let bytes = parquet_with(&[rows(&[(Some(&long), 1)])], properties);
+    assert!(bytes.len() < 64 << 10, "{}", bytes.len());
+    for (budget, fits) in [(32 << 20, false), (1 << 30, true)] {
+        let mut b = table();
+        b.budget = budget;
+        let d = b.delete("mem://bomb", bytes.clone(), DeleteKind::Position { referenced_data_file: None }, 2, 1);
+        let a = b.data("mem://a", 1, lists(&[d], &[], None));
+        let scan = b.build();
+        match scan.deletes.for_file(a).await {
+            Ok(applied) => assert!(fits && applied.is_empty()),
+            Err(error) => {
+                assert!(!fits, "{error}");
+                assert_eq!(error.kind(), ErrorKind::BudgetTooSmall, "{error}");
+                assert!(error.message().contains("mem://bomb"), "{error}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// Any byte of a delete file changed: an answer or a typed error that names the file, and no memory left behind.
+    #[test]
+    fn mutated_delete_files_end_in_an_answer_or_a_named_error(at: prop::sample::Index, to: u8, cut in prop::option::of(any::<prop::sample::Index>())) {
+        let mut bytes = parquet(&[rows(&(0..300).map(|i| (Some(if i % 3 == 0 { "mem://a" } else { "mem://b" }), i)).collect::<Vec<_>>())]);
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let mut b = table();
+        b.budget = 16 << 20;
+        let d = b.delete("mem://mutated", bytes, DeleteKind::Position { referenced_data_file: None }, 2, 300);
+        let a = b.data("mem://a", 1, lists(&[d], &[], None));
+        let scan = b.build();
+        let outcome = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(scan.deletes.for_file(a));
+        if let Err(error) = outcome.map(drop) {
+            prop_assert!(error.message().contains("mem://mutated"), "{error}");
+            prop_assert!(error.kind() != ErrorKind::Internal, "{error}");
+        }
+        prop_assert_eq!(scan.context.budget.available(), 16 << 20);
+    }
 }
 
 proptest! {
