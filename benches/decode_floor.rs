@@ -5,6 +5,8 @@
 //!
 //! Nothing of fastdata is in here: it is the yardstick that `fastdata scan -o none` is held against in the same run.
 
+#![expect(clippy::print_stdout, reason = "a program that prints its result")]
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::row::{RowConverter, SortField};

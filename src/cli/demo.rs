@@ -35,11 +35,13 @@ fn parse_scale(text: &str) -> Result<f64, String> {
     }
 }
 
+type Make = Box<dyn Fn(&Site) -> Result<fastdata_write::Table>>;
+
 /// One table to make: its name, about how many rows, and how. The last step of making it is left to the caller, who marks it as done.
 struct Example {
     name: TableName,
     rows: u64,
-    make: Box<dyn Fn(&Site) -> Result<fastdata_write::Table>>,
+    make: Make,
 }
 
 /// Where a table is made, and the way to tell how far it is.

@@ -36,11 +36,6 @@ impl Progress {
         self.bar.set_message(super::text::bytes(stats.bytes_fetched.load(Ordering::Relaxed)));
     }
 
-    pub fn set(&self, rows: u64, bytes: u64) {
-        self.bar.set_position(rows);
-        self.bar.set_message(super::text::bytes(bytes));
-    }
-
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }

@@ -120,21 +120,27 @@ impl Consumer {
             if self.all == Some(self.done) {
                 return Ok(None);
             }
-            let Some(shared) = &mut self.shared else {
-                return Err(Error::internal(Stage::Read, "the scan has no channel"));
+            // Once every row group has dropped its end of the channel, only the schedule can say how the scan ended.
+            let started = match &mut self.shared {
+                None => self.started.recv().await.ok_or_else(lost)?,
+                Some(shared) => tokio::select! {
+                    event = shared.recv() => {
+                        match event {
+                            Some(Event::Batch(batch, hold)) => return Ok(Some((batch, hold))),
+                            Some(Event::Done) => self.done += 1,
+                            Some(Event::Failed(error)) => return Err(error),
+                            Some(Event::Reserve(..)) => return Err(lost()),
+                            None => self.shared = None,
+                        }
+                        continue;
+                    }
+                    Some(started) = self.started.recv() => started,
+                },
             };
-            tokio::select! {
-                event = shared.recv() => match event {
-                    Some(Event::Batch(batch, hold)) => return Ok(Some((batch, hold))),
-                    Some(Event::Done) => self.done += 1,
-                    Some(Event::Failed(error)) => return Err(error),
-                    Some(Event::Reserve(..)) | None => return Err(lost()),
-                },
-                Some(started) = self.started.recv() => match started {
-                    Started::One(_) => {}
-                    Started::All(all) => self.all = Some(all),
-                    Started::Failed(error) => return Err(error),
-                },
+            match started {
+                Started::One(_) => {}
+                Started::All(all) => self.all = Some(all),
+                Started::Failed(error) => return Err(error),
             }
         }
     }

@@ -17,6 +17,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -30,7 +31,7 @@ pub trait Sink {
 
 /// Where bytes go: buffered, and for a file renamed into place at the end.
 enum Target {
-    Stdout(BufWriter<io::Stdout>),
+    Stdout(BufWriter<File>),
     File { writer: BufWriter<File>, partial: Partial },
 }
 
@@ -67,8 +68,15 @@ impl Drop for Partial {
 }
 
 impl Target {
+    /// The descriptor itself: what the standard library buffers it would write out when the process ends, and a reader that has
+    /// stalled would keep an interrupted process from ending.
+    fn stdout() -> Result<Target> {
+        let descriptor = io::stdout().as_fd().try_clone_to_owned().map_err(io_error)?;
+        Ok(Target::Stdout(BufWriter::with_capacity(1 << 16, File::from(descriptor))))
+    }
+
     fn open(path: Option<&Path>) -> Result<Target> {
-        let Some(path) = path else { return Ok(Target::Stdout(BufWriter::with_capacity(1 << 16, io::stdout()))) };
+        let Some(path) = path else { return Target::stdout() };
         let name = path.file_name().ok_or_else(|| output_error(path, "names no file"))?;
         let aside = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
         let file = File::create(&aside).map_err(|e| output_error(path, e))?;

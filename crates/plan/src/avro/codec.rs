@@ -9,7 +9,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use std::sync::{Mutex, MutexGuard};
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
-pub(crate) const MAX_BLOCK: usize = 128 << 20;
+pub(crate) const MAX_BLOCK: usize = 64 << 20;
 pub(crate) const MAX_FILE: u64 = 512 << 20;
 const LARGE_BLOCK: usize = 8 << 20;
 /// 32 MiB: writers of manifests stay far below.

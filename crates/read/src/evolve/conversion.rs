@@ -38,13 +38,6 @@ pub(super) enum Conversion {
     Days(i64),
 }
 
-impl Conversion {
-    /// Whether the conversion leaves every value as it was decoded.
-    pub fn keeps_values(self) -> bool {
-        matches!(self, Conversion::Same | Conversion::String { .. } | Conversion::Binary)
-    }
-}
-
 /// What the decoder should produce for a leaf, and what is then done with it; `None` where the leaf holds no values of the target type.
 pub(super) fn conversion(leaf: &Type, target: &PrimitiveType, views: bool) -> Option<(Conversion, DataType)> {
     let same = |ty: DataType| Some((Conversion::Same, ty));
@@ -92,9 +85,9 @@ pub(super) fn conversion(leaf: &Type, target: &PrimitiveType, views: bool) -> Op
             TimeUnit::Nanosecond => same(stored),
         },
         (DataType::Utf8, PrimitiveType::String) => {
-            // The decoder verifies only what is annotated UTF8; JSON it passes as it stands.
+            // The decoder verifies only what is annotated UTF8; JSON it passes as it stands, and as packed strings it may panic.
             let checked = leaf.get_basic_info().converted_type() == ConvertedType::UTF8;
-            Some((Conversion::String { checked }, if views { DataType::Utf8View } else { DataType::Utf8 }))
+            Some((Conversion::String { checked }, if views || !checked { DataType::Utf8View } else { DataType::Utf8 }))
         }
         (DataType::Binary, PrimitiveType::String) if may_be_text(leaf) => {
             Some((Conversion::String { checked: false }, if views { DataType::BinaryView } else { DataType::Binary }))
@@ -196,6 +189,7 @@ fn stored_type(leaf: &Type) -> Option<DataType> {
             (Some(LogicalType::String | LogicalType::Json), _) => DataType::Utf8,
             (None, ConvertedType::UTF8 | ConvertedType::JSON) => DataType::Utf8,
             (Some(LogicalType::Bson | LogicalType::Enum), _) => DataType::Binary,
+            (Some(LogicalType::Geometry(_) | LogicalType::Geography(_) | LogicalType::_Unknown { .. }), _) => DataType::Binary,
             (None, ConvertedType::NONE | ConvertedType::BSON | ConvertedType::ENUM) => DataType::Binary,
             _ => return None,
         },
@@ -224,7 +218,12 @@ pub(super) fn describe(leaf: &Type) -> String {
         }
         (Some(LogicalType::Timestamp(timestamp)), _) => format!("{physical} (TIMESTAMP, {:?})", timestamp.unit),
         (Some(LogicalType::Time(time)), _) => format!("{physical} (TIME, {:?})", time.unit),
-        (Some(logical), ConvertedType::NONE) => format!("{physical} ({logical:?})"),
+        (Some(LogicalType::Geometry(_)), _) => format!("{physical} (GEOMETRY)"),
+        (Some(LogicalType::Geography(_)), _) => format!("{physical} (GEOGRAPHY)"),
+        (Some(LogicalType::Uuid), _) => format!("{physical} (UUID)"),
+        (Some(LogicalType::Float16), _) => format!("{physical} (FLOAT16)"),
+        (Some(LogicalType::Unknown), _) => format!("{physical} (always NULL)"),
+        (Some(_), ConvertedType::NONE) => format!("{physical} (with another annotation)"),
         (None, ConvertedType::NONE) => physical,
         (_, converted) => format!("{physical} ({converted})"),
     }

@@ -24,7 +24,9 @@ pub(super) fn levels(
     let hint: Option<Fields> = (!wishes.is_empty()).then(|| columns.iter().map(|column| hint_field(column, wishes)).collect());
     let mask = ProjectionMask::leaves(parquet, leaves.iter().copied());
     parquet_to_arrow_field_levels(parquet, mask, hint.as_ref()).map_err(|e| {
-        Error::corrupt(Stage::Read, format!("its Parquet schema cannot be decoded: {e}")).advice("rewrite the file with another writer")
+        Error::corrupt(Stage::Read, "its Parquet schema contradicts itself and cannot be decoded")
+            .advice("rewrite the file with another writer")
+            .source(e)
     })
 }
 

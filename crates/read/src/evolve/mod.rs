@@ -60,25 +60,24 @@ pub(crate) struct FileProjection {
     columns: Vec<Sourced>,
     leaf_by_field: HashMap<i32, usize>,
     strings: StringEncoding,
-    identity: bool,
     constant_row_bytes: u64,
 }
 
 /// A target column and where among the decoded siblings its source stands; `None` where the file lacks it.
-pub(super) struct Sourced {
-    pub source: Option<usize>,
-    pub column: Column,
+struct Sourced {
+    source: Option<usize>,
+    column: Column,
 }
 
 /// One field of the target with its recipe.
-pub(super) struct Column {
-    pub field: FieldRef,
+struct Column {
+    field: FieldRef,
     /// Dotted name, for messages.
-    pub path: String,
-    pub recipe: Recipe,
+    path: String,
+    recipe: Recipe,
 }
 
-pub(super) enum Recipe {
+enum Recipe {
     Constant { value: Option<Value>, field: Box<Field> },
     Leaf(Conversion),
     Struct(Vec<Sourced>),
@@ -116,7 +115,7 @@ impl FileProjection {
                         .get(*at)
                         .filter(|array| array.len() == rows)
                         .ok_or_else(|| Error::internal(Stage::Read, format!("column '{}' was not decoded to {rows} rows", column.path)))?;
-                    transform::apply(column, array, self.strings)?
+                    transform::apply(column, array, None, self.strings)?
                 }
                 None => transform::fill(column, rows, self.strings)?,
             };
@@ -129,11 +128,6 @@ impl FileProjection {
     /// The Parquet leaf that holds a primitive field of the target; `None` where the file lacks it.
     pub(crate) fn leaf_of(&self, field_id: i32) -> Option<usize> {
         self.leaf_by_field.get(&field_id).copied()
-    }
-
-    /// Whether every target column is a column of the file in file order and no value changes but for how strings are packed.
-    pub(crate) fn is_identity(&self) -> bool {
-        self.identity
     }
 
     /// Bytes that constants add to each row, beside what was decoded.

@@ -25,14 +25,7 @@ pub(super) fn resolve(parquet: &SchemaDescriptor, target: &Schema, context: &Res
     if matches!(ids, Ids::Absent) {
         assign_positions(&mut columns, target, context)?;
     }
-    let mut pairing = Pairing {
-        context,
-        leaves: Vec::new(),
-        wishes: HashMap::new(),
-        leaf_by_field: HashMap::new(),
-        identity: true,
-        constant_row_bytes: 0,
-    };
+    let mut pairing = Pairing { context, leaves: Vec::new(), wishes: HashMap::new(), leaf_by_field: HashMap::new(), constant_row_bytes: 0 };
     let mut path = String::new();
     let sourced = pairing.siblings(&target.fields, &columns, &mut path)?;
     pairing.leaves.sort_unstable();
@@ -41,7 +34,6 @@ pub(super) fn resolve(parquet: &SchemaDescriptor, target: &Schema, context: &Res
     Ok(FileProjection {
         file: context.file.to_owned(),
         levels,
-        identity: pairing.identity && !pairing.leaves.is_empty(),
         leaves: pairing.leaves,
         columns: sourced,
         leaf_by_field: pairing.leaf_by_field,
@@ -69,7 +61,6 @@ struct Pairing<'a> {
     leaves: Vec<usize>,
     wishes: HashMap<usize, DataType>,
     leaf_by_field: HashMap<i32, usize>,
-    identity: bool,
     constant_row_bytes: u64,
 }
 
@@ -105,23 +96,8 @@ impl Pairing<'_> {
             out.push(Sourced { source, column });
             path.truncate(length);
         }
-        self.number_sources(&mut out, columns.len());
+        number_sources(&mut out, columns.len());
         Ok(out)
-    }
-
-    /// From places in the file to places among the siblings that are decoded.
-    fn number_sources(&mut self, out: &mut [Sourced], columns: usize) {
-        let mut place: Vec<Option<usize>> = vec![None; columns];
-        for at in out.iter().filter_map(|sourced| sourced.source) {
-            place[at] = Some(0);
-        }
-        for (next, slot) in place.iter_mut().filter(|slot| slot.is_some()).enumerate() {
-            *slot = Some(next);
-        }
-        for (at, sourced) in out.iter_mut().enumerate() {
-            sourced.source = sourced.source.and_then(|source| place[source]);
-            self.identity &= sourced.source == Some(at);
-        }
     }
 
     fn present(&mut self, field: &Field, column: &FileColumn, path: &mut String) -> Result<Column> {
@@ -139,7 +115,6 @@ impl Pairing<'_> {
                 let at = column.leaves.start;
                 self.leaves.push(at);
                 self.leaf_by_field.insert(field.id, at);
-                self.identity &= conversion.keeps_values();
                 if is_wish(&decoded, leaf) {
                     self.wishes.insert(at, decoded);
                 }
@@ -148,7 +123,6 @@ impl Pairing<'_> {
             (Type::Struct(s), Shape::Struct(children)) => {
                 let sourced = self.siblings(&s.fields, children, path)?;
                 if sourced.iter().all(|child| child.source.is_none()) {
-                    self.identity = false;
                     self.leaves.extend(column.anchor());
                 }
                 Recipe::Struct(sourced)
@@ -187,7 +161,6 @@ impl Pairing<'_> {
 
     /// A field the file lacks (spec "Column Projection"): partition value, `initial-default`, NULL.
     fn missing(&mut self, field: &Field, path: &str) -> Result<Column> {
-        self.identity = false;
         let arrow = Arc::new(arrow_field(field, self.context.strings)?);
         let value = match self.context.constants.get(&field.id) {
             Some(value) => value.clone(),
@@ -212,6 +185,20 @@ impl Pairing<'_> {
     fn initial_default(&self, field: &Field) -> Option<Value> {
         let whole = self.context.table_schema.field_by_id(field.id).unwrap_or(field);
         cut(whole.initial_default.as_ref()?, &whole.ty, &field.ty)
+    }
+}
+
+/// From places in the file to places among the siblings that are decoded.
+fn number_sources(out: &mut [Sourced], columns: usize) {
+    let mut place: Vec<Option<usize>> = vec![None; columns];
+    for at in out.iter().filter_map(|sourced| sourced.source) {
+        place[at] = Some(0);
+    }
+    for (next, slot) in place.iter_mut().filter(|slot| slot.is_some()).enumerate() {
+        *slot = Some(next);
+    }
+    for sourced in out {
+        sourced.source = sourced.source.and_then(|source| place[source]);
     }
 }
 

@@ -3,16 +3,16 @@
 //! Contract: packing views writes each byte once into buffers of the exact size. Bytes that the decoder did not verify are verified here.
 //! More than 2 GiB in one array is an error.
 
-use arrow::array::types::{BinaryType, ByteArrayType, ByteViewType, Utf8Type};
+use arrow::array::builder::GenericByteBuilder;
+use arrow::array::types::{BinaryType, BinaryViewType, ByteArrayType, ByteViewType, StringViewType, Utf8Type};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, DictionaryArray, GenericByteArray, GenericByteViewArray, Int32Array,
-    StringArray, StringViewArray,
+    Array, ArrayRef, AsArray, BinaryViewArray, DictionaryArray, GenericByteArray, GenericByteViewArray, Int32Array, StringArray,
+    StringDictionaryBuilder, StringViewArray,
 };
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Int32Type};
 use fastdata_types::error::{Error, Result, Stage};
 use fastdata_types::request::StringEncoding;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Strings in the encoding asked for, from any of the decoder's forms.
@@ -20,12 +20,7 @@ pub(super) fn to_strings(array: &ArrayRef, encoding: StringEncoding, checked: bo
     let strings = if checked { Arc::clone(array) } else { verify(array)? };
     match (strings.data_type(), encoding) {
         (DataType::Utf8, StringEncoding::Utf8) | (DataType::Utf8View, StringEncoding::Utf8View) => Ok(strings),
-        (DataType::Utf8View, StringEncoding::Utf8) => {
-            let (offsets, values) = pack(strings.as_string_view())?;
-            // The bytes of a string view are UTF-8; building the array checks it again over one contiguous buffer.
-            let packed = StringArray::try_new(offsets, values, strings.nulls().cloned()).map_err(unpackable)?;
-            Ok(Arc::new(packed))
-        }
+        (DataType::Utf8View, StringEncoding::Utf8) => pack::<StringViewType, Utf8Type>(strings.as_string_view()),
         (DataType::Utf8, StringEncoding::Utf8View) => Ok(Arc::new(StringViewArray::from(strings.as_string::<i32>()))),
         (DataType::Utf8View, StringEncoding::Dictionary) => dictionary(strings.as_string_view()),
         (DataType::Utf8, StringEncoding::Dictionary) => dictionary(&StringViewArray::from(strings.as_string::<i32>())),
@@ -36,10 +31,7 @@ pub(super) fn to_strings(array: &ArrayRef, encoding: StringEncoding, checked: bo
 pub(super) fn to_binary(array: &ArrayRef) -> Result<ArrayRef> {
     match array.data_type() {
         DataType::Binary => Ok(Arc::clone(array)),
-        DataType::BinaryView => {
-            let (offsets, values) = pack(array.as_binary_view())?;
-            Ok(Arc::new(BinaryArray::try_new(offsets, values, array.nulls().cloned()).map_err(unpackable)?))
-        }
+        DataType::BinaryView => pack::<BinaryViewType, BinaryType>(array.as_binary_view()),
         other => Err(Error::internal(Stage::Read, format!("a binary column was decoded as {other}"))),
     }
 }
@@ -71,39 +63,32 @@ fn verify(array: &ArrayRef) -> Result<ArrayRef> {
     }
 }
 
-/// The bytes of all non-null views one after the other, with their offsets.
-fn pack<T: ByteViewType + ?Sized>(array: &GenericByteViewArray<T>) -> Result<(OffsetBuffer<i32>, Buffer)> {
+/// The values of all views one after the other, in buffers of the exact size.
+fn pack<From, To>(array: &GenericByteViewArray<From>) -> Result<ArrayRef>
+where
+    From: ByteViewType,
+    To: ByteArrayType<Offset = i32, Native = From::Native>,
+{
     let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
-    let mut total: u64 = 0;
-    let mut offsets: Vec<i32> = Vec::with_capacity(array.len() + 1);
-    offsets.push(0);
-    for (row, view) in array.views().iter().enumerate() {
-        // The low 32 bits of a view are its length; those of a null slot mean nothing.
-        let length = if nulls.is_some_and(|nulls| nulls.is_null(row)) { 0 } else { u64::from(*view as u32) };
-        total += length;
-        offsets.push(total as i32);
-    }
+    // The low 32 bits of a view are its length; those of a null slot mean nothing.
+    let length = |view: &u128| u64::from(*view as u32);
+    let total: u64 = match nulls {
+        None => array.views().iter().map(length).sum(),
+        Some(nulls) => nulls.valid_indices().filter_map(|row| array.views().get(row)).map(length).sum(),
+    };
     if total > i32::MAX as u64 {
         return Err(too_long(total));
     }
-    let mut values: Vec<u8> = Vec::with_capacity(total as usize);
-    let buffers = array.data_buffers();
-    for (row, view) in array.views().iter().enumerate() {
-        let length = *view as u32 as usize;
-        if length == 0 || nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            continue;
-        }
-        let bytes = if length <= 12 {
-            values.extend_from_slice(&view.to_le_bytes()[4..4 + length]);
-            continue;
+    let mut packed = GenericByteBuilder::<To>::with_capacity(array.len(), total as usize);
+    let has_nulls = nulls.is_some();
+    for row in 0..array.len() {
+        if has_nulls && array.is_null(row) {
+            packed.append_null();
         } else {
-            let (buffer, start) = ((*view >> 64) as u32 as usize, (*view >> 96) as u32 as usize);
-            buffers.get(buffer).and_then(|buffer| buffer.as_slice().get(start..start + length))
-        };
-        let bytes = bytes.ok_or_else(|| Error::internal(Stage::Read, "a string view points outside its buffers"))?;
-        values.extend_from_slice(bytes);
+            packed.append_value(array.value(row));
+        }
     }
-    Ok((OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(values)))
+    Ok(Arc::new(packed.finish()))
 }
 
 fn too_long(bytes: u64) -> Error {
@@ -111,40 +96,32 @@ fn too_long(bytes: u64) -> Error {
         .advice("ask for smaller batches, or for strings as views")
 }
 
-/// Distinct strings once, in the order of their first row. Equal views (those of one dictionary page) are found by their 16 bytes.
+/// Distinct strings once, in the order of their first row. Equal views (those of one dictionary page) are mostly found in a small
+/// cache by their 16 bytes; the rest by their text.
 fn dictionary(array: &StringViewArray) -> Result<ArrayRef> {
-    let mut by_view: HashMap<u128, i32> = HashMap::new();
-    let mut by_text: HashMap<&str, i32> = HashMap::new();
-    let mut distinct: Vec<&str> = Vec::new();
-    let mut total: u64 = 0;
+    const SLOTS: usize = 1024;
+    let mut cache: Vec<(u128, i32)> = vec![(0, -1); SLOTS];
+    let mut distinct = StringDictionaryBuilder::<Int32Type>::new();
     let mut keys: Vec<i32> = Vec::with_capacity(array.len());
-    let mut last: Option<(u128, i32)> = None;
+    let mut misses: u64 = 0;
     for (row, view) in array.views().iter().enumerate() {
         if array.is_null(row) {
             keys.push(0);
             continue;
         }
-        if let Some((same, key)) = last
-            && same == *view
-        {
-            keys.push(key);
-            continue;
-        }
-        let key = *by_view.entry(*view).or_insert_with(|| {
+        let mixed = ((*view as u64) ^ ((*view >> 64) as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let slot = &mut cache[(mixed >> 54) as usize % SLOTS];
+        if slot.0 != *view || slot.1 < 0 {
             let text = array.value(row);
-            *by_text.entry(text).or_insert_with(|| {
-                distinct.push(text);
-                total += text.len() as u64;
-                (distinct.len() - 1) as i32
-            })
-        });
-        last = Some((*view, key));
-        keys.push(key);
+            misses += text.len() as u64;
+            if misses > i32::MAX as u64 {
+                return Err(too_long(misses));
+            }
+            *slot = (*view, distinct.append(text).map_err(unpackable)?);
+        }
+        keys.push(slot.1);
     }
-    if total > i32::MAX as u64 {
-        return Err(too_long(total));
-    }
-    let values = StringArray::from_iter_values(distinct);
+    let values = Arc::clone(distinct.finish().values());
     let keys = Int32Array::new(ScalarBuffer::from(keys), array.nulls().cloned());
-    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(values)).map_err(unpackable)?))
+    Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values).map_err(unpackable)?))
 }

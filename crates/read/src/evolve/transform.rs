@@ -2,6 +2,9 @@
 //!
 //! Contract: a decoded array that is not what the plan asked for is an error, never a panic. A list is rebuilt over just the elements that
 //! its rows span, so slices of a large batch cost what they hold. NULL under a required field is `corrupt` and names the column.
+//!
+//! How: the decoder leaves out the nulls of a struct that the file calls required even below a null one, so the nulls of the ancestors up to the
+//! next list are handed down and every struct is rebuilt with all that apply to it.
 
 use super::constant::{constant_array, masked};
 use super::{Column, Recipe, Sourced};
@@ -12,20 +15,20 @@ use fastdata_types::error::{Error, Result, Stage};
 use fastdata_types::request::StringEncoding;
 use std::sync::Arc;
 
-/// The column from its decoded source.
-pub(super) fn apply(column: &Column, array: &ArrayRef, strings: StringEncoding) -> Result<ArrayRef> {
+/// The column from its decoded source; `above` are the nulls of the structs around it.
+pub(super) fn apply(column: &Column, array: &ArrayRef, above: Option<&NullBuffer>, strings: StringEncoding) -> Result<ArrayRef> {
     match &column.recipe {
         Recipe::Constant { .. } => fill(column, array.len(), strings),
         Recipe::Leaf(conversion) => {
             conversion.apply(array, column.field.data_type(), strings).map_err(|e| e.context(format!("column '{}'", column.path)))
         }
-        Recipe::Struct(children) => apply_struct(column, children, array, strings),
+        Recipe::Struct(children) => apply_struct(column, children, array, above, strings),
         Recipe::List(element) => {
             let (Some(list), DataType::List(field)) = (array.as_list_opt::<i32>(), column.field.data_type()) else {
                 return Err(unplanned(column, array));
             };
             let (values, offsets) = spanned(list.values(), list.offsets())?;
-            let values = apply(element, &values, strings)?;
+            let values = apply(element, &values, None, strings)?;
             check_required(element, &values, None)?;
             let list = ListArray::try_new(Arc::clone(field), offsets, values, list.nulls().cloned());
             Ok(Arc::new(list.map_err(|e| rebuild_failed(column, e))?))
@@ -57,30 +60,34 @@ pub(super) fn check_required(column: &Column, array: &ArrayRef, parent: Option<&
         .advice("make the column optional in the table's schema, or rewrite the file"))
 }
 
-fn apply_struct(column: &Column, children: &[Sourced], array: &ArrayRef, strings: StringEncoding) -> Result<ArrayRef> {
+fn apply_struct(
+    column: &Column,
+    children: &[Sourced],
+    array: &ArrayRef,
+    above: Option<&NullBuffer>,
+    strings: StringEncoding,
+) -> Result<ArrayRef> {
     let (Some(decoded), DataType::Struct(fields)) = (array.as_struct_opt(), column.field.data_type()) else {
         return Err(unplanned(column, array));
     };
-    let nulls = decoded.nulls().filter(|nulls| nulls.null_count() > 0);
+    let nulls = NullBuffer::union(decoded.nulls(), above).filter(|nulls| nulls.null_count() > 0);
     if children.is_empty() {
-        return Ok(Arc::new(StructArray::new_empty_fields(decoded.len(), nulls.cloned())));
+        return Ok(Arc::new(StructArray::new_empty_fields(decoded.len(), nulls)));
     }
     let mut arrays = Vec::with_capacity(children.len());
     for Sourced { source, column: child } in children {
-        let out = match source {
-            Some(at) => {
+        let out = match (source, &nulls) {
+            (Some(at), nulls) => {
                 let source = decoded.columns().get(*at).ok_or_else(|| unplanned(child, array))?;
-                apply(child, source, strings)?
+                apply(child, source, nulls.as_ref(), strings)?
             }
-            None => {
-                let constant = fill(child, decoded.len(), strings)?;
-                nulls.map_or(Ok(Arc::clone(&constant)), |nulls| masked(Arc::clone(&constant), nulls))?
-            }
+            (None, Some(nulls)) => masked(fill(child, decoded.len(), strings)?, nulls)?,
+            (None, None) => fill(child, decoded.len(), strings)?,
         };
-        check_required(child, &out, nulls)?;
+        check_required(child, &out, nulls.as_ref())?;
         arrays.push(out);
     }
-    Ok(Arc::new(StructArray::try_new(fields.clone(), arrays, nulls.cloned()).map_err(|e| rebuild_failed(column, e))?))
+    Ok(Arc::new(StructArray::try_new(fields.clone(), arrays, nulls).map_err(|e| rebuild_failed(column, e))?))
 }
 
 fn apply_map(column: &Column, key: &Column, value: &Column, array: &ArrayRef, strings: StringEncoding) -> Result<ArrayRef> {
@@ -99,7 +106,7 @@ fn apply_map(column: &Column, key: &Column, value: &Column, array: &ArrayRef, st
     if entries.null_count() > 0 || keys.null_count() > 0 {
         return Err(Error::corrupt(Stage::Read, format!("column '{}': a map key is NULL", column.path)));
     }
-    let (keys, values) = (apply(key, keys, strings)?, apply(value, values, strings)?);
+    let (keys, values) = (apply(key, keys, None, strings)?, apply(value, values, None, strings)?);
     check_required(key, &keys, None)?;
     check_required(value, &values, None)?;
     let entries = StructArray::try_new(entry_fields.clone(), vec![keys, values], None).map_err(|e| rebuild_failed(column, e))?;

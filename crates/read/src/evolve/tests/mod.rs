@@ -61,7 +61,7 @@ impl Reading<'_> {
         let file: Arc<dyn FileReader> = Arc::new(SerializedFileReader::new(bytes.clone()).map_err(undecodable)?);
         let projection = self.resolve(file.as_ref())?;
         let schema = Arc::new(arrow_schema(self.target, self.strings)?);
-        let rows = file.metadata().file_metadata().num_rows() as usize;
+        let rows = file.metadata().row_groups().iter().map(|group| group.num_rows() as usize).sum();
         let batch = |arrays, rows| {
             let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
             RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options).expect("the arrays are of the target's types")
