@@ -7,7 +7,7 @@ export PATH := $(FASTDATA_CACHE)/tools/bin:$(PATH)
 
 BINARY := $(CARGO_TARGET_DIR)/debug/fastdata
 
-.PHONY: help build demo test lint unit deny docs check-features fuzz bench services clean-demo
+.PHONY: help build demo test lint unit deny docs check-features bench clean-demo
 
 help: ## List the recipes
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,9 +38,6 @@ docs: ## Build the API documentation, warnings are errors
 
 check-features: ## Compile the optional catalogs (Glue, HMS): slow
 	cargo check --locked --features glue,hms
-
-fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 300) each
-	scripts/fuzz.sh
 
 bench: ## Make the reference tables and measure scans against the decode floor
 	scripts/bench.sh
