@@ -261,6 +261,9 @@ fn uuids_are_pruned_only_where_both_orders_agree() {
     for value in [0x40, 0x80, 0x90] {
         assert!(keeps(&u(Eq, uuid(value)), &between(uuid(0x20), uuid(0xa0))), "{value:x}");
     }
+    // Inside under signed order, below the lower bound under unsigned order.
+    let halves = |high: u8, low: u8| Value::Uuid([high, 0, 0, 0, 0, 0, 0, 0, low, 0, 0, 0, 0, 0, 0, 0]);
+    assert!(keeps(&u(Eq, halves(0x20, 0x10)), &between(halves(0x20, 0x80), halves(0x30, 0x10))));
     assert!(!keeps(&u(Eq, uuid(0x50)), &between(uuid(0x40), uuid(0x40))));
     assert!(!keeps(&u(NotEq, uuid(0x40)), &between(uuid(0x40), uuid(0x40))));
 }
