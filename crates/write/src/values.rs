@@ -1,6 +1,6 @@
 //! Single values in and out of Arrow arrays, of every type that can be stored.
 //!
-//! Contract: [`array`] and [`value_at`] are inverse to one another, nulls at every level included. Both are for partition values, small
+//! Contract: [`array()`] and [`value_at`] are inverse to one another, nulls at every level included. Both are for partition values, small
 //! delete files and tests; neither is fast.
 
 use crate::misuse;

@@ -10,13 +10,14 @@ use arrow::compute::kernels::cmp;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use fastdata_types::Result;
 use fastdata_types::expr::CompareOp;
+use std::sync::Arc;
 
 pub(super) fn compare(op: CompareOp, left: &Operand, right: &Operand) -> Result<Operand> {
     if left.scalar && !right.scalar {
         return compare(op.flip(), right, left);
     }
     if left.is_null_constant() || right.is_null_constant() {
-        return Ok(left.with(std::sync::Arc::new(BooleanArray::new_null(left.array.len()))));
+        return Ok(left.with(Arc::new(BooleanArray::new_null(left.array.len()))));
     }
     let compared = match left.array.data_type() {
         DataType::Float32 => floats::<Float32Type>(op, left, right),
@@ -31,7 +32,7 @@ pub(super) fn compare(op: CompareOp, left: &Operand, right: &Operand) -> Result<
             kernel(op, &l.as_ref(), &r.as_ref())?
         }
     };
-    Ok(left.with(std::sync::Arc::new(compared)))
+    Ok(left.with(Arc::new(compared)))
 }
 
 fn kernel(op: CompareOp, left: &dyn arrow::array::Datum, right: &dyn arrow::array::Datum) -> Result<BooleanArray> {
@@ -95,26 +96,21 @@ fn with_constant<T: ArrowPrimitiveType>(op: CompareOp, array: &PrimitiveArray<T>
 where
     T::Native: PartialOrd,
 {
-    let each = |test: &dyn Fn(T::Native) -> bool| -> BooleanBuffer { array.values().iter().map(|value| test(*value)).collect() };
-    let all = |value: bool| if value { BooleanBuffer::new_set(array.len()) } else { BooleanBuffer::new_unset(array.len()) };
-    let values = array.values();
-    let bits = |test: fn(T::Native, T::Native) -> bool| BooleanBuffer::collect_bool(values.len(), |i| test(values[i], constant));
-    if is_nan(constant) {
-        return match op {
-            CompareOp::Eq | CompareOp::GtEq => each(&is_nan),
-            CompareOp::NotEq | CompareOp::Lt => each(&|value| !is_nan(value)),
-            CompareOp::LtEq => all(true),
-            CompareOp::Gt => all(false),
-        };
+    fn bits<N: Copy>(values: &[N], test: impl Fn(N) -> bool) -> BooleanBuffer {
+        BooleanBuffer::collect_bool(values.len(), |row| test(values[row]))
     }
+    let values: &[T::Native] = array.values();
     match op {
-        CompareOp::Eq => bits(|value, constant| value == constant),
-        CompareOp::NotEq => bits(|value, constant| value != constant),
-        CompareOp::Lt => bits(|value, constant| value < constant),
-        CompareOp::LtEq => bits(|value, constant| value <= constant),
-        // A NaN is on this side of every constant.
-        CompareOp::Gt => !&bits(|value, constant| value <= constant),
-        CompareOp::GtEq => !&bits(|value, constant| value < constant),
+        CompareOp::Eq | CompareOp::GtEq if is_nan(constant) => bits(values, is_nan),
+        CompareOp::NotEq | CompareOp::Lt if is_nan(constant) => bits(values, |value| !is_nan(value)),
+        CompareOp::LtEq if is_nan(constant) => BooleanBuffer::new_set(values.len()),
+        CompareOp::Gt if is_nan(constant) => BooleanBuffer::new_unset(values.len()),
+        CompareOp::Eq => bits(values, |value| value == constant),
+        CompareOp::NotEq => bits(values, |value| value != constant),
+        CompareOp::Lt => bits(values, |value| value < constant),
+        CompareOp::LtEq => bits(values, |value| value <= constant),
+        CompareOp::Gt => bits(values, |value| value > constant || is_nan(value)),
+        CompareOp::GtEq => bits(values, |value| value >= constant || is_nan(value)),
     }
 }
 

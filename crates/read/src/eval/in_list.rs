@@ -104,7 +104,7 @@ impl Members {
         Ok(match self {
             Members::Booleans(set) => {
                 let values = array.as_boolean_opt().ok_or_else(wrong)?.values();
-                values.iter().map(|value| set.contains(&value)).collect()
+                BooleanBuffer::collect_bool(values.len(), |row| set.contains(&values.value(row)))
             }
             Members::Integers(set) => {
                 let narrow = matches!(array.data_type(), DataType::Int32 | DataType::Date32);
@@ -112,24 +112,24 @@ impl Members {
                 let plain = cast(array, if narrow { &DataType::Int32 } else { &DataType::Int64 }).map_err(fault)?;
                 if narrow {
                     let values = plain.as_primitive_opt::<Int32Type>().ok_or_else(wrong)?.values();
-                    values.iter().map(|value| set.contains(&i64::from(*value))).collect()
+                    test(values, |value| set.contains(&i64::from(value)))
                 } else {
                     let values = plain.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?.values();
-                    values.iter().map(|value| set.contains(value)).collect()
+                    test(values, |value| set.contains(&value))
                 }
             }
             Members::Decimals(set) => {
                 let values = array.as_primitive_opt::<Decimal128Type>().ok_or_else(wrong)?.values();
-                values.iter().map(|value| set.contains(value)).collect()
+                test(values, |value| set.contains(&value))
             }
             Members::Floats(set) => match array.data_type() {
                 DataType::Float32 => {
                     let values = array.as_primitive_opt::<Float32Type>().ok_or_else(wrong)?.values();
-                    values.iter().map(|value| set.contains(&bits(f64::from(*value)))).collect()
+                    test(values, |value| set.contains(&bits(f64::from(value))))
                 }
                 _ => {
                     let values = array.as_primitive_opt::<Float64Type>().ok_or_else(wrong)?.values();
-                    values.iter().map(|value| set.contains(&bits(*value))).collect()
+                    test(values, |value| set.contains(&bits(value)))
                 }
             },
             Members::Bytes(set) => match array.data_type() {
@@ -144,6 +144,10 @@ impl Members {
             },
         })
     }
+}
+
+fn test<N: Copy>(values: &[N], contains: impl Fn(N) -> bool) -> BooleanBuffer {
+    BooleanBuffer::collect_bool(values.len(), |row| contains(values[row]))
 }
 
 fn each<A>(array: A, set: &Set<Vec<u8>>) -> BooleanBuffer

@@ -34,6 +34,9 @@ enum Part {
 }
 
 fn lower(c: char) -> char {
+    if c.is_ascii() {
+        return c.to_ascii_lowercase();
+    }
     let mut lower = c.to_lowercase();
     match (lower.next(), lower.next()) {
         (Some(single), None) => single,
@@ -68,7 +71,7 @@ impl Pattern {
 
     pub fn matches(&self, text: &str) -> bool {
         if self.case_insensitive {
-            let lowered: String = text.chars().map(lower).collect();
+            let lowered = if text.is_ascii() { text.to_ascii_lowercase() } else { text.chars().map(lower).collect() };
             self.shape.matches(&lowered)
         } else {
             self.shape.matches(text)
@@ -121,7 +124,7 @@ impl Shape {
                     return false;
                 };
                 for piece in between {
-                    match rest.find(piece.as_str()) {
+                    match find(rest, piece) {
                         Some(at) => rest = rest.get(at + piece.len()..).unwrap_or_default(),
                         None => return false,
                     }
@@ -130,6 +133,19 @@ impl Shape {
             }
             Shape::Any(parts) => walk(parts, text),
         }
+    }
+}
+
+/// `str::find` prepares a search that pays off in long texts only.
+fn find(text: &str, piece: &str) -> Option<usize> {
+    const SHORT: usize = 64;
+    match piece.as_bytes() {
+        [first, ..] if text.len() <= SHORT => {
+            let (text, piece) = (text.as_bytes(), piece.as_bytes());
+            let last = text.len().checked_sub(piece.len())?;
+            (0..=last).find(|at| text[*at] == *first && text[*at..*at + piece.len()] == *piece)
+        }
+        _ => text.find(piece),
     }
 }
 

@@ -241,7 +241,7 @@ fn a_decided_condition_does_not_hide_the_error_of_a_later_one() {
 
 #[test]
 fn patterns_match_characters_not_bytes() {
-    let texts = ["", "a", "ab", "aab", "aXbXc", "é", "É", "İ", "\u{1F600}", "100%", "a\\_c", "line\nbreak", "aaab"];
+    let texts = ["", "a", "ab", "aab", "aXbXc", "é", "É", "İ", "\u{1F600}", "100%", "a\\_c", "line\nbreak", "aaab", "aXb"];
     let values: Vec<Option<Value>> = texts.iter().map(|v| Some(Value::String((*v).to_owned()))).chain([None]).collect();
     let matched = |pattern: &str, escape: Option<char>, case_insensitive: bool| -> Vec<&str> {
         let mut found: Option<Vec<&str>> = None;
@@ -258,11 +258,15 @@ fn patterns_match_characters_not_bytes() {
     };
     assert_eq!(matched("_", None, false), ["a", "é", "É", "İ", "\u{1F600}"]);
     assert_eq!(matched("é", None, true), ["é", "É"]);
-    assert_eq!(matched("a%b", None, false), ["ab", "aab", "aaab"]);
+    assert_eq!(matched("a%b", None, false), ["ab", "aab", "aaab", "aXb"]);
+    let long = format!("{}needle{}", "é".repeat(100), "x".repeat(100));
+    let found = |text: &str, pattern: &str| super::super::like::Pattern::new(pattern, None, false).matches(text);
+    assert!(found(&long, "%é%needle%x%") && found(&long, "%éneedlex%") && !found(&long, "%needle%é%") && !found(&long, "%Needle%"));
     assert_eq!(matched("a%ab", None, false), ["aab", "aaab"]);
     assert_eq!(matched("%X%X%", None, false), ["aXbXc"]);
     assert_eq!(matched("ab%b", None, false), Vec::<&str>::new());
-    assert_eq!(matched("a_%b", None, false), ["aab", "aaab"]);
+    assert_eq!(matched("%X%", None, false), ["aXbXc", "aXb"]);
+    assert_eq!(matched("a_%b", None, false), ["aab", "aaab", "aXb"]);
     assert_eq!(matched("100!%", Some('!'), false), ["100%"]);
     assert_eq!(matched("%\\_c", None, false), ["a\\_c"]);
     assert_eq!(matched("line_break", None, false), ["line\nbreak"]);
@@ -311,4 +315,19 @@ fn values_of_no_length_are_compared_too() {
     assert_eq!(batch.column(0).data_type(), &DataType::FixedSizeBinary(0));
     let same = compare(CompareOp::Eq, c, literal(Value::Fixed(vec![])));
     assert_eq!(rows(&evaluate(&same, &schema, &batch).unwrap()), [Some(true), None]);
+}
+
+#[test]
+fn deep_filters_need_little_stack() {
+    let work = || {
+        let (schema, batch, c) = one(PrimitiveType::Long, &[Some(Value::Long(1)), None], Encoding::Plain);
+        let is_one = compare(CompareOp::Eq, c.clone(), literal(Value::Long(1)));
+        let nots = (0..600).fold(is_one.clone(), |inner, _| Expr::Not(Box::new(inner)));
+        let pairs = (0..300).fold(is_one, |inner, _| Expr::Not(Box::new(Expr::And(vec![literal(Value::Boolean(true)), inner]))));
+        let signs = (0..600).fold(c, |inner, _| Expr::Negate(Box::new(inner)));
+        for filter in [nots, pairs, compare(CompareOp::Eq, signs, literal(Value::Long(1)))] {
+            assert_eq!(rows(&evaluate(&filter, &schema, &batch).unwrap()), [Some(true), None]);
+        }
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(work).unwrap().join().unwrap();
 }
