@@ -33,8 +33,8 @@ unit: ## Every Rust test, the integration tests included
 deny: ## Licences, sources and duplicate versions of the dependencies
 	scripts/deny.sh
 
-docs: ## Build the API documentation, warnings are errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+docs: ## Build the API documentation, private items included; warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 check-features: ## Compile the optional catalogs (Glue, HMS): slow
 	cargo check --locked --features glue,hms

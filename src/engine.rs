@@ -4,9 +4,13 @@
 //! scans agree to the row. Nothing here does I/O of its own: the stages do.
 
 use fastdata_plan as plan;
-use fastdata_read::{ReadContext, ReadOptions};
+use fastdata_read::{LaneStart, LaneStream, ReadContext, ReadOptions};
+use fastdata_types::arrow_type::arrow_schema;
 use fastdata_types::error::nearest;
+use fastdata_types::lanes::{LanePlan, LanePosition};
+use fastdata_types::stats::StatsCollector;
 use fastdata_types::{BatchStream, Catalog, Error, MemoryBudget, Result, ScanPlan, ScanRequest, Stage, TableName, TableState};
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +37,21 @@ pub struct Engine {
 pub struct Scan {
     pub plan: Arc<ScanPlan>,
     pub stream: BatchStream,
+}
+
+/// A plan cut into lanes.
+#[derive(Debug, Clone)]
+pub struct Lanes {
+    pub plan: Arc<ScanPlan>,
+    pub lanes: Arc<LanePlan>,
+    pub request: ScanRequest,
+}
+
+/// What one stream of a lane may use, and where it reports.
+#[derive(Debug, Clone)]
+pub struct Means {
+    pub budget: Arc<MemoryBudget>,
+    pub stats: Arc<StatsCollector>,
 }
 
 /// The snapshot and schema that an earlier plan chose, so that commits made since do not show.
@@ -183,17 +202,63 @@ impl Engine {
 
     /// Reads what was planned. Call it inside a tokio runtime.
     pub fn read(&self, plan: Arc<ScanPlan>, request: &ScanRequest) -> Result<Scan> {
-        let options = ReadOptions {
-            batch_rows: request.batch_rows(),
-            batch_bytes: request.batch_bytes(),
-            order: request.order,
-            strings: request.strings,
-            limit: request.limit.map(|limit| limit as u64),
-        };
-        let context = ReadContext { budget: Arc::clone(&self.budget), pool: Arc::clone(&self.pool), stats: Arc::default() };
-        context.stats.planning_us.store(plan.report.planning_us, Ordering::Relaxed);
-        let stream = fastdata_read::read(Arc::clone(&plan), options, context)?;
+        let stream = fastdata_read::read(Arc::clone(&plan), options_of(request), self.context(&plan))?;
         Ok(Scan { plan, stream })
+    }
+
+    /// Cuts a plan into the lanes that its request asks for; one, where it asks for none.
+    pub fn lanes(&self, plan: Arc<ScanPlan>, request: &ScanRequest) -> Result<Lanes> {
+        let lanes = Arc::new(plan::lanes(&plan, request, &[&request.filter])?);
+        Ok(Lanes { plan, lanes, request: request.clone() })
+    }
+
+    /// Reads one lane from a position on, within a budget that is this stream's alone. Call it inside a tokio runtime.
+    pub fn read_lane(&self, of: &Lanes, lane: u32, position: LanePosition, means: Means) -> Result<LaneStream> {
+        let start = LaneStart { lanes: Arc::clone(&of.lanes), lane, position };
+        let context = ReadContext { budget: means.budget, pool: Arc::clone(&self.pool), stats: means.stats };
+        fastdata_read::read_lane(Arc::clone(&of.plan), start, options_of(&of.request), context)
+    }
+
+    /// Reads lanes to their ends, one after the other.
+    pub fn read_lanes(self: &Arc<Self>, of: Lanes, numbers: Vec<u32>) -> Result<BatchStream> {
+        let schema = Arc::new(arrow_schema(&of.plan.projection, of.request.strings)?);
+        let stats = self.stats_of(&of.plan);
+        let (engine, shared) = (Arc::clone(self), Arc::clone(&stats));
+        let read = move |number| {
+            let means = Means { budget: Arc::clone(&engine.budget), stats: Arc::clone(&shared) };
+            engine.read_lane(&of, number, LanePosition::default(), means)
+        };
+        let batches = futures::stream::iter(numbers).map(read).try_flatten().map_ok(|next| next.batch);
+        Ok(BatchStream::new(schema, stats, batches))
+    }
+
+    /// Counts the rows that each lane yields, for runs that need equal steps.
+    pub async fn count_lanes(&self, of: &Lanes) -> Result<Vec<u64>> {
+        let mut counts = Vec::with_capacity(of.lanes.lanes.len());
+        for lane in &of.lanes.lanes {
+            counts.push(fastdata_read::count_lane(&of.plan, lane, self.context(&of.plan)).await?);
+        }
+        Ok(counts)
+    }
+
+    fn context(&self, plan: &ScanPlan) -> ReadContext {
+        ReadContext { budget: Arc::clone(&self.budget), pool: Arc::clone(&self.pool), stats: self.stats_of(plan) }
+    }
+
+    fn stats_of(&self, plan: &ScanPlan) -> Arc<StatsCollector> {
+        let stats = StatsCollector::default();
+        stats.planning_us.store(plan.report.planning_us, Ordering::Relaxed);
+        Arc::new(stats)
+    }
+}
+
+fn options_of(request: &ScanRequest) -> ReadOptions {
+    ReadOptions {
+        batch_rows: request.batch_rows(),
+        batch_bytes: request.batch_bytes(),
+        order: request.order,
+        strings: request.strings,
+        limit: request.limit.map(|limit| limit as u64),
     }
 }
 

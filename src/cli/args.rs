@@ -3,7 +3,7 @@
 use super::demo::DemoArgs;
 use crate::config::{self, Overrides};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fastdata_types::request::{Order, Sample, ScanRequest, StringEncoding};
+use fastdata_types::request::{Compression, Order, Sample, ScanRequest, Shuffle, StringEncoding};
 use fastdata_types::{Error, Result, Stage};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -197,6 +197,27 @@ pub struct ScanArgs {
     /// The Arrow type of string columns in arrow and parquet output
     #[arg(long, value_enum, default_value_t = StringsArg::Utf8)]
     pub strings: StringsArg,
+    /// Cut the scan into this many deterministic sequences, read one after the other
+    #[arg(long, value_name = "N")]
+    pub lanes: Option<u32>,
+    /// Read only this lane, counted from 0
+    #[arg(long, value_name = "K", requires = "lanes")]
+    pub lane: Option<u32>,
+    /// Permute blocks and rows by this key
+    #[arg(long, value_name = "S", requires = "lanes")]
+    pub shuffle_seed: Option<u64>,
+    /// Another permutation for each epoch
+    #[arg(long, value_name = "E", requires = "shuffle_seed", default_value_t = 0)]
+    pub epoch: u64,
+    /// Shuffle blocks of at most about this many rows [default: those of a window]
+    #[arg(long, value_name = "N", requires = "shuffle_seed")]
+    pub block_rows: Option<u32>,
+    /// Rows that are permuted together, held in memory [default: 65536]
+    #[arg(long, value_name = "N", requires = "shuffle_seed")]
+    pub window_rows: Option<u32>,
+    /// Compression of record batches that a server sends
+    #[arg(long, value_enum, default_value_t = CompressionArg::None, requires = "server")]
+    pub compression: CompressionArg,
     /// Print what the scan cost and where the time went, on standard error
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "text", value_name = "FORMAT")]
     pub stats: Option<StatsFormat>,
@@ -241,6 +262,13 @@ pub enum StringsArg {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompressionArg {
+    None,
+    Lz4,
+    Zstd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum StatsFormat {
     Text,
     Json,
@@ -279,6 +307,14 @@ impl ScanArgs {
             StringsArg::Utf8 => StringEncoding::Utf8,
             StringsArg::View => StringEncoding::Utf8View,
             StringsArg::Dictionary => StringEncoding::Dictionary,
+        };
+        request.lanes = self.lanes;
+        request.shuffle =
+            self.shuffle_seed.map(|seed| Shuffle { seed, epoch: self.epoch, block_rows: self.block_rows, window_rows: self.window_rows });
+        request.compression = match self.compression {
+            CompressionArg::None => Compression::None,
+            CompressionArg::Lz4 => Compression::Lz4,
+            CompressionArg::Zstd => Compression::Zstd,
         };
         request.validate()?;
         Ok(request)

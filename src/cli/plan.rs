@@ -96,7 +96,7 @@ pub async fn files(engine: &Engine, args: &PlanArgs) -> Result<()> {
         return print(&format!("{}\n", Json::Array(rows)));
     }
     let mut rows = text::table(&["file", "rows", "bytes", "partition", "deletes"]);
-    for file in &plan.files {
+    for file in plan.files.iter() {
         rows.add_row(vec![
             text::printable(&file.path),
             text::count(file.record_count),

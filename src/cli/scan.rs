@@ -7,7 +7,7 @@ use super::text;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use fastdata_types::stats::{ScanStats, StatsCollector};
-use fastdata_types::{Error, Result, ScanRequest, Stage};
+use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage};
 use futures::{Stream, StreamExt};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub async fn run(common: &Common, args: &ScanArgs) -> Result<()> {
     }
     let source = match &args.server {
         Some(server) => served(server, &request).await?,
+        None if request.lanes.is_some() => lanes(common, &request, args.lane).await?,
         None => embedded(common, &request).await?,
     };
     pull(source, args, format, shown, to_terminal && format != Format::None).await
@@ -46,8 +47,7 @@ struct Source {
 async fn embedded(common: &Common, request: &ScanRequest) -> Result<Source> {
     let engine = super::engine(common)?;
     let scan = engine.scan(request).await?;
-    let mut notes = scan.plan.table.notes.clone();
-    notes.extend(scan.plan.report.notes.iter().cloned());
+    let notes = notes_of(&scan.plan);
     let estimated = scan.plan.report.rows_estimated;
     let estimated = request.limit.map_or(estimated, |limit| estimated.min(limit as u64));
     Ok(Source {
@@ -57,6 +57,32 @@ async fn embedded(common: &Common, request: &ScanRequest) -> Result<Source> {
         notes,
         batches: Box::pin(scan.stream),
     })
+}
+
+/// The lanes of a scan one after the other, or one of them.
+async fn lanes(common: &Common, request: &ScanRequest, only: Option<u32>) -> Result<Source> {
+    let engine = Arc::new(super::engine(common)?);
+    let plan = Arc::new(engine.plan(request).await?);
+    let notes = notes_of(&plan);
+    let lanes = engine.lanes(plan, request)?;
+    let chosen = match only {
+        Some(number) => vec![lanes.lanes.lane(number)?],
+        None => lanes.lanes.lanes.iter().collect(),
+    };
+    let rows = chosen.iter().map(|lane| lane.rows()).sum();
+    let numbers = chosen.iter().map(|lane| lane.number).collect();
+    let stream = engine.read_lanes(lanes.clone(), numbers)?;
+    Ok(Source {
+        schema: Arc::clone(&stream.schema),
+        rows_estimated: Some(rows),
+        stats: Arc::clone(&stream.stats),
+        notes,
+        batches: Box::pin(stream),
+    })
+}
+
+fn notes_of(plan: &ScanPlan) -> Vec<String> {
+    plan.table.notes.iter().chain(&plan.report.notes).cloned().collect()
 }
 
 async fn served(server: &str, request: &ScanRequest) -> Result<Source> {

@@ -2,13 +2,15 @@
 
 use crate::support::root;
 use fastdata_types::ScanRequest;
-use fastdata_types::request::{Order, Sample, StringEncoding};
+use fastdata_types::proto;
+use fastdata_types::request::{Compression, Order, Sample, Shuffle, StringEncoding};
 use fastdata_types::stats::ScanStats;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use prost_reflect::prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage};
 use std::collections::BTreeSet;
 
 fn message(name: &str) -> MessageDescriptor {
-    let files = protox::compile(["fastdata/v1/scan.proto"], [root().join("proto")]).expect("the proto compiles");
+    let files = protox::compile(["fastdata/v1/stream.proto"], [root().join("proto")]).expect("the proto compiles");
     let pool = DescriptorPool::from_file_descriptor_set(files).expect("the descriptors are whole");
     pool.get_message_by_name(name).expect("the message is there")
 }
@@ -29,7 +31,84 @@ fn full_request() -> ScanRequest {
         batch_bytes: Some(1 << 40),
         order: Order::Stable,
         strings: StringEncoding::Dictionary,
+        lanes: Some(64),
+        shuffle: Some(Shuffle { seed: u64::MAX, epoch: 3, block_rows: Some(5), window_rows: Some(6) }),
+        compression: Compression::Zstd,
     }
+}
+
+/// Our bytes, read by the proto's own descriptor, know no field that it does not; what it writes, we read.
+fn assert_same_message<M: Message + Default + PartialEq + std::fmt::Debug>(name: &str, ours: &M) {
+    let descriptor = message(&format!("fastdata.v1.{name}"));
+    let dynamic = DynamicMessage::decode(descriptor, ours.encode_to_vec().as_slice()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(dynamic.unknown_fields().count(), 0, "{name}");
+    let fields: Vec<String> = dynamic.descriptor().fields().filter(|f| !dynamic.has_field(f)).map(|f| f.name().to_owned()).collect();
+    let allowed = if name == "StreamMetadata" { 1 } else { 0 };
+    assert!(fields.len() <= allowed, "{name}: the example sets every field, and {fields:?} did not arrive");
+    assert_eq!(M::decode(dynamic.encode_to_vec().as_slice()).unwrap(), *ours, "{name}");
+}
+
+#[test]
+fn our_messages_are_those_of_the_proto_files() {
+    let stats = proto::ScanStats {
+        rows: 1,
+        batches: 2,
+        bytes_returned: 3,
+        rows_decoded: 4,
+        rows_deleted: 5,
+        rows_filtered: 6,
+        files_read: 7,
+        row_groups_read: 8,
+        row_groups_pruned: 9,
+        delete_files_read: 10,
+        requests: 11,
+        bytes_fetched: 12,
+        retries: 13,
+        planning_us: 14,
+        storage_us: 15,
+        decode_us: 16,
+        filter_us: 17,
+        delete_us: 18,
+        consumer_us: 19,
+        total_us: 20,
+    };
+    let hint = proto::Hint { part: 1, offset: 2, check: 3 };
+    let position = proto::LanePosition { rows: 4, hint: Some(hint) };
+    let end = proto::EndRecord { rows: 1, bytes: 2, checksum: 3, position: Some(position), stats: Some(stats) };
+    let shuffle = proto::ShuffleKey { seed: 1, epoch: 2 };
+    assert_same_message("ScanRequest", &proto::ScanRequest::from(&full_request()));
+    assert_same_message("ScanStats", &stats);
+    assert_same_message(
+        "ErrorDetail",
+        &proto::ErrorDetail { kind: "a".into(), stage: "b".into(), retryable: true, message: "c".into(), advice: "d".into() },
+    );
+    assert_same_message(
+        "PlanMetadata",
+        &proto::PlanMetadata {
+            plan_digest: "00".into(),
+            snapshot_id: Some(-1),
+            lanes: 2,
+            lane_rows: vec![1, 2],
+            table_uuid: "u".into(),
+            notes: vec!["n".into()],
+            planning_us: 1,
+            expires_at_ms: 2,
+        },
+    );
+    assert_same_message("LanePosition", &position);
+    assert_same_message(
+        "Cursor",
+        &proto::Cursor {
+            plan_digest: "00".into(),
+            snapshot_id: Some(7),
+            shuffle: Some(shuffle),
+            lanes: 3,
+            positions: [(2, position)].into(),
+        },
+    );
+    assert_same_message("Ticket", &proto::Ticket { sealed: vec![1], start: Some(position) });
+    assert_same_message("StreamMetadata", &proto::StreamMetadata { of: Some(proto::StreamEvent::Position(position)) });
+    assert_same_message("StreamMetadata", &proto::StreamMetadata { of: Some(proto::StreamEvent::End(end)) });
 }
 
 fn keys(json: &serde_json::Value) -> BTreeSet<String> {
@@ -62,6 +141,8 @@ fn every_field_of_the_proto_is_a_field_of_the_request() {
             "sample" => serde_json::json!({"fraction": 0.5}),
             "order" => serde_json::json!("ORDER_STABLE"),
             "strings" => serde_json::json!("STRINGS_UTF8_VIEW"),
+            "shuffle" => serde_json::json!({"block_rows": 1, "windowRows": 2, "seed": "3"}),
+            "compression" => serde_json::json!("COMPRESSION_LZ4"),
             "table" | "ref" | "filter" => serde_json::json!("x"),
             _ => serde_json::json!(1),
         };

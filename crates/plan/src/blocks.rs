@@ -4,7 +4,7 @@
 //! wherever it starts, is in exactly one. Sampling keeps a block by a keyed hash of its file's path and its start, so that the
 //! same seed keeps the same blocks on every machine.
 
-use fastdata_types::plan::{Block, DataFile};
+use fastdata_types::plan::{Block, DataFile, Extent};
 use fastdata_types::request::Sample;
 use fastdata_types::{Error, Result, Stage};
 use xxhash_rust::xxh3::Xxh3;
@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 mod tests;
 
 /// A plan with more blocks than this is refused.
-const MAX_BLOCKS: usize = 16 << 20;
+pub(crate) const MAX_BLOCKS: usize = 16 << 20;
 
 /// The blocks of all files, in the files' order.
 pub(crate) fn of_files(files: &[DataFile]) -> Result<Vec<Block>> {
@@ -37,7 +37,7 @@ fn of_file(file: &DataFile, index: u32, blocks: &mut Vec<Block>) {
     let cuts = if ascending && inside { offsets.get(1..).unwrap_or_default() } else { &[] };
     let mut start = 0;
     for cut in cuts.iter().map(|cut| cut.unsigned_abs()).chain([size]) {
-        blocks.push(Block { file: index, start, end: cut });
+        blocks.push(Block::bytes(index, start, cut));
         start = cut;
     }
 }
@@ -52,7 +52,10 @@ pub(crate) fn sample(files: &mut Vec<DataFile>, blocks: &mut Vec<Block>, sample:
         hasher.update(&start.to_le_bytes());
         sample.fraction >= 1.0 || hasher.digest() < threshold
     };
-    blocks.retain(|block| files.get(block.file as usize).is_some_and(|file| kept(&file.path, block.start)));
+    let start = |block: &Block| match block.extent {
+        Extent::Bytes { start, .. } | Extent::Rows { start, .. } => start,
+    };
+    blocks.retain(|block| files.get(block.file as usize).is_some_and(|file| kept(&file.path, start(block))));
     let mut new_index = vec![u32::MAX; files.len()];
     let mut next = 0;
     for block in blocks.iter_mut() {

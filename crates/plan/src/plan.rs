@@ -5,7 +5,7 @@ use crate::manifests::{DataManifest, Listed, Reading, on_pool};
 use crate::prune::Pruner;
 use crate::snapshot::Selection;
 use crate::{blocks, deletes};
-use fastdata_types::plan::{DeleteFile, DeleteKind, PlanReport};
+use fastdata_types::plan::{Block, DeleteFile, DeleteKind, Extent, PlanReport};
 use fastdata_types::schema::{Schema, SchemaRef};
 use fastdata_types::{Expr, Result, ScanPlan, ScanRequest, TableState};
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub async fn plan(
         schema,
         projection: SchemaRef::new(projection),
         filter,
-        files: Vec::new(),
-        deletes: Vec::new(),
+        files: Arc::default(),
+        deletes: Arc::default(),
         blocks: Vec::new(),
         report,
     };
@@ -124,7 +124,7 @@ fn arrange(
 
     report.files = files.len() as u64;
     report.row_groups_estimated = cut.len() as u64;
-    report.bytes = cut.iter().map(|block| block.end - block.start).fold(0, u64::saturating_add);
+    report.bytes = cut.iter().map(bytes_of).fold(0, u64::saturating_add);
     report.rows_estimated = files.iter().map(|file| file.record_count).fold(0, u64::saturating_add);
     for delete in &deletes {
         match delete.kind {
@@ -136,8 +136,16 @@ fn arrange(
             report.deleted_rows_estimated = report.deleted_rows_estimated.saturating_add(delete.record_count);
         }
     }
-    plan.files = files;
-    plan.deletes = deletes;
+    plan.files = Arc::new(files);
+    plan.deletes = Arc::new(deletes);
     plan.blocks = cut;
     Ok(plan)
+}
+
+/// Bytes of a file that a block covers.
+fn bytes_of(block: &Block) -> u64 {
+    match block.extent {
+        Extent::Bytes { start, end } => end - start,
+        Extent::Rows { .. } => 0,
+    }
 }

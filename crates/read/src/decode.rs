@@ -38,6 +38,14 @@ impl From<Error> for Stop {
     }
 }
 
+/// The error of work that draws on no page.
+pub(crate) fn failure(stop: Stop) -> Error {
+    match stop {
+        Stop::Failed(error) => error,
+        Stop::Pages(_) | Stop::Batch(_) => Error::internal(Stage::Read, "rows that were decoded asked for more memory"),
+    }
+}
+
 /// Which of a file's passes is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
@@ -327,7 +335,7 @@ fn kernel(error: arrow::error::ArrowError) -> Stop {
 }
 
 /// A view array that keeps much more alive than it shows is copied together.
-fn without_waste(array: &ArrayRef) -> ArrayRef {
+pub(crate) fn without_waste(array: &ArrayRef) -> ArrayRef {
     fn wasteful(kept: usize, shown: usize) -> bool {
         kept > 64 << 10 && kept / 2 > shown
     }

@@ -8,7 +8,7 @@
 //! How, in the order of the data: [`schedule`] opens files ahead ([`footer`], [`open_file`]) and starts their row groups in plan order, each
 //! with its memory reserved ([`need`]); [`row_group`] fetches a row group ([`chunks`]), finds the surviving rows with a first pass over
 //! the columns of the filter and of equality deletes, and decodes the rest ([`decode`]) from checked pages ([`pages`]);
-//! [`stream`] puts the batches in order. [`evolve`] turns a file's columns into the table's, [`deletes`] and [`eval`] say which rows go.
+//! [`stream`] puts the batches in order, and [`lane`] makes the resumable sequences of them that training reads. [`evolve`] turns a file's columns into the table's, [`deletes`] and [`eval`] say which rows go.
 
 mod chunks;
 mod decode;
@@ -16,6 +16,7 @@ mod deletes;
 mod eval;
 mod evolve;
 mod footer;
+mod lane;
 mod layout;
 mod metadata_columns;
 mod need;
@@ -32,11 +33,12 @@ mod timers;
 mod tests;
 
 pub use deletes::decode_deletion_vector;
+pub use lane::{LaneBatch, LaneStart, LaneStream, count_lane, read_lane};
 
 use fastdata_types::request::{Order, StringEncoding};
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::{BatchStream, MemoryBudget, Result, ScanPlan};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 
 /// How batches are to come.
@@ -70,5 +72,7 @@ pub fn read(plan: Arc<ScanPlan>, options: ReadOptions, context: ReadContext) -> 
     let (schema, stats) = (Arc::clone(&scan.output.arrow), Arc::clone(&scan.context.stats));
     let consumer = stream::Consumer::start(scan);
     let batches = futures::stream::unfold(consumer, |mut consumer| async move { consumer.next().await.map(|batch| (batch, consumer)) });
+    let counted = Arc::clone(&stats);
+    let batches = batches.inspect_ok(move |batch| stream::count_returned(&counted, batch));
     Ok(BatchStream::new(schema, stats, batches.fuse()))
 }

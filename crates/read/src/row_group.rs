@@ -20,12 +20,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// One row group to read.
+/// One row group to read, or a range of its rows.
 pub(crate) struct Unit {
     /// Its place in the order of the plan.
     pub(crate) order: u64,
+    /// The place of its block in the plan.
+    pub(crate) block: u32,
     pub(crate) file: Arc<OpenFile>,
     pub(crate) row_group: usize,
+    /// The rows to read, counted from the row group's first.
+    pub(crate) within: Range<u64>,
     pub(crate) need: Need,
     pub(crate) bounds: Bounds,
 }
@@ -92,7 +96,7 @@ impl Unit {
     }
 
     async fn read_all(self: &Arc<Self>, scan: &Arc<Scan>, mut need: Need, permit: Permit, turn: Turn, sink: &Sink) -> Result<()> {
-        let mut progress = Progress { alive: None, next_row: 0, turn, decoding: None, counted: false };
+        let mut progress = Progress { alive: None, next_row: self.within.start, turn, decoding: None, counted: false };
         let mut permit = Arc::new(permit);
         loop {
             let stop = match self.attempt(scan, need, &permit, &mut progress, sink).await {
@@ -143,7 +147,8 @@ impl Unit {
     ) -> Result<(), Stop> {
         let rows = self.rows();
         let count = rows.end - rows.start;
-        if count == 0 {
+        let end = self.within.end;
+        if self.within.is_empty() {
             return Ok(());
         }
         let file = &self.file;
@@ -158,8 +163,8 @@ impl Unit {
                     known = chunks.whole_of(&leaves_of(&output.groups));
                 }
                 self.turn(scan, progress).await?;
-                let from = if emits { progress.next_row } else { 0 };
-                let everything = vec![from..count];
+                let from = if emits { progress.next_row } else { self.within.start };
+                let everything = vec![from..end];
                 let decoder = self.decoder(scan, permit, Which::Deciding, chunks, need, everything, count).await?;
                 if emits {
                     return self.emit(scan, decoder, permit, progress, sink).await;
@@ -170,7 +175,7 @@ impl Unit {
         let Some(output) = &file.output else { return Ok(()) };
         let ranges = match &progress.alive {
             Some(alive) => ranges_to_decode(alive, progress.next_row),
-            None => vec![progress.next_row..count],
+            None => vec![progress.next_row..end],
         };
         if ranges.iter().all(|range| range.is_empty()) {
             return Ok(());
@@ -218,9 +223,10 @@ impl Unit {
         .await
     }
 
-    /// Runs the deciding pass over all rows: a bit for each row that survives.
+    /// Runs the deciding pass over the rows to read: a bit for each row of the row group, set where the row is to be read and survives.
     async fn decide(&self, scan: &Arc<Scan>, mut steps: Steps, rows: u64) -> Result<BooleanBuffer, Stop> {
         let mut alive = BooleanBufferBuilder::new(rows as usize);
+        alive.append_n(self.within.start as usize, false);
         loop {
             let worker = Arc::clone(scan);
             let (next, back, done) = scan
@@ -231,6 +237,7 @@ impl Unit {
                 .await?;
             (steps, alive) = (next, back);
             if done {
+                alive.append_n((rows - self.within.end) as usize, false);
                 return Ok(alive.finish());
             }
         }

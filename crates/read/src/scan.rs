@@ -74,23 +74,31 @@ impl Scan {
         }
     }
 
-    /// Runs decoding work on the pool. A panic in it is the error of this scan alone.
+    /// Runs decoding work on the pool, unless the scan was dropped meanwhile.
     pub(crate) async fn on_pool<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce() -> Result<T, Stop> + Send + 'static,
     ) -> Result<T, Stop> {
-        let (sender, receiver) = oneshot::channel();
         let scan = Arc::clone(self);
-        self.context.pool.spawn(move || {
-            let outcome = match scan.check_cancelled() {
-                Ok(()) => catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-                    Err(Stop::Failed(Error::corrupt(Stage::Read, "its pages cannot be decoded (the decoder gave up)")))
-                }),
-                Err(cancelled) => Err(Stop::Failed(cancelled)),
-            };
-            // The task may have been dropped meanwhile.
-            let _ = sender.send(outcome);
-        });
-        receiver.await.unwrap_or_else(|_| Err(Stop::Failed(Error::internal(Stage::Read, "the decode pool dropped a job"))))
+        on_pool(&self.context.pool, move || {
+            scan.check_cancelled()?;
+            work()
+        })
+        .await
     }
+}
+
+/// Runs work on the pool. A panic in it is the error of its scan alone.
+pub(crate) async fn on_pool<T: Send + 'static>(
+    pool: &rayon::ThreadPool,
+    work: impl FnOnce() -> Result<T, Stop> + Send + 'static,
+) -> Result<T, Stop> {
+    let (sender, receiver) = oneshot::channel();
+    pool.spawn(move || {
+        let gave_up = || Stop::Failed(Error::corrupt(Stage::Read, "its pages cannot be decoded (the decoder gave up)"));
+        let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(gave_up()));
+        // The task may have been dropped meanwhile.
+        let _ = sender.send(outcome);
+    });
+    receiver.await.unwrap_or_else(|_| Err(Stop::Failed(Error::internal(Stage::Read, "the decode pool dropped a job"))))
 }

@@ -9,12 +9,13 @@ use crate::need::{Bounds, Need};
 use crate::open_file::OpenFile;
 use crate::row_group::{Event, Sink, Turn, Unit};
 use crate::scan::Scan;
-use fastdata_types::plan::Block;
+use fastdata_types::plan::{Block, Extent};
 use fastdata_types::request::Order;
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::{Error, Result, Stage};
 use futures::stream::{self, StreamExt};
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -68,7 +69,7 @@ impl Schedule {
     async fn start_all(&mut self, tasks: &mut JoinSet<()>) -> Result<()> {
         let scan = Arc::clone(&self.scan);
         let files = by_file(&scan.plan.blocks);
-        let opener = |(file, blocks): (u32, Vec<Block>)| {
+        let opener = |(file, blocks): (u32, Vec<Numbered>)| {
             let scan = Arc::clone(&scan);
             async move {
                 let opened = tokio::spawn(async move { OpenFile::open(&scan, file).await }).await;
@@ -160,46 +161,62 @@ impl Schedule {
     }
 }
 
+/// A block and its place in the plan.
+type Numbered = (u32, Block);
+
 /// Blocks in plan order, those of one file that follow one another together.
-fn by_file(blocks: &[Block]) -> Vec<(u32, Vec<Block>)> {
-    let mut files: Vec<(u32, Vec<Block>)> = Vec::new();
-    for block in blocks {
+fn by_file(blocks: &[Block]) -> Vec<(u32, Vec<Numbered>)> {
+    let mut files: Vec<(u32, Vec<Numbered>)> = Vec::new();
+    for (number, block) in (0..).zip(blocks) {
         match files.last_mut() {
-            Some((file, blocks)) if *file == block.file => blocks.push(*block),
-            _ => files.push((block.file, vec![*block])),
+            Some((file, blocks)) if *file == block.file => blocks.push((number, *block)),
+            _ => files.push((block.file, vec![(number, *block)])),
         }
     }
     files
 }
 
 /// The row groups of a file's blocks, in the blocks' order.
-fn units_of(scan: &Scan, file: &Arc<OpenFile>, number: u32, blocks: &[Block], order: &mut u64, wanted: &mut Wanted) -> VecDeque<Unit> {
+fn units_of(scan: &Scan, file: &Arc<OpenFile>, number: u32, blocks: &[Numbered], order: &mut u64, wanted: &mut Wanted) -> VecDeque<Unit> {
     let stated = scan.plan.files.get(number as usize).map_or(0, |file| file.file_size);
     let mut units = VecDeque::new();
-    for block in blocks {
-        // The manifest may be wrong about the size: what lies beyond belongs to the last block.
-        let end = if block.end >= stated { u64::MAX } else { block.end };
+    for (block, Block { extent, .. }) in blocks {
         for (row_group, metadata) in file.footer.metadata.row_groups().iter().enumerate() {
-            if !(block.start..end).contains(&Footer::start(metadata)) {
-                continue;
-            }
+            let Some(within) = rows_within(*extent, file.footer.rows(row_group), Footer::start(metadata), stated) else { continue };
             if wanted.enough() {
                 StatsCollector::add(&scan.context.stats.row_groups_pruned, 1);
                 continue;
             }
-            let rows = metadata.num_rows().max(0) as u64;
+            let all = metadata.num_rows().max(0) as u64;
+            let rows = within.end - within.start;
             let bounds = Bounds {
                 batch_rows: scan.options.batch_rows.max(1),
                 batch_bytes: scan.options.batch_bytes.max(1),
                 ceiling: scan.ceiling(),
-                rows: wanted.of(file, rows),
+                rows: wanted.of(file, rows).or((rows < all).then_some(rows)),
             };
             let need = Need::of(file, metadata, &bounds);
-            units.push_back(Unit { order: *order, file: Arc::clone(file), row_group, need, bounds });
+            units.push_back(Unit { order: *order, block: *block, file: Arc::clone(file), row_group, within, need, bounds });
             *order += 1;
         }
     }
     units
+}
+
+/// The rows of a row group that a block holds, counted from the row group's first; `None` where the block has no part in it. `rows` are the
+/// row group's positions in the file, `start` its first byte, `stated` the file's size by the manifest.
+fn rows_within(extent: Extent, rows: Range<u64>, start: u64, stated: u64) -> Option<Range<u64>> {
+    match extent {
+        Extent::Bytes { start: from, end } => {
+            // The manifest may be wrong about the size: what lies beyond belongs to the last block.
+            let end = if end >= stated { u64::MAX } else { end };
+            (from..end).contains(&start).then_some(0..rows.end - rows.start)
+        }
+        Extent::Rows { start: from, end } => {
+            let within = from.max(rows.start)..end.min(rows.end);
+            (!within.is_empty()).then(|| within.start - rows.start..within.end - rows.start)
+        }
+    }
 }
 
 /// How many rows a limit still asks for, where the rows that survive can be told without reading them.

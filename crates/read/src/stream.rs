@@ -14,7 +14,6 @@ use fastdata_types::store::StoreCounters;
 use fastdata_types::{Error, Permit, Result, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -37,6 +36,8 @@ pub(crate) struct Consumer {
     handed_over: Option<Instant>,
     /// An error of the schedule, which comes after the rows of what was started before.
     failed: Option<Error>,
+    /// The place in the plan of the block that the last batch is of; in stable order only.
+    block: u32,
     counters: StoreCounters,
     finished: bool,
 }
@@ -71,8 +72,14 @@ impl Consumer {
             held: None,
             handed_over: None,
             failed: None,
+            block: 0,
             finished: false,
         }
+    }
+
+    /// The place in the plan of the block that the last batch is of; in stable order only.
+    pub(crate) fn block(&self) -> u32 {
+        self.block
     }
 
     /// The next batch, cut where the limit is reached; `None` at the end and after an error.
@@ -94,10 +101,6 @@ impl Consumer {
             Ok(Some((batch, hold))) => {
                 let batch = self.limited(batch);
                 self.held = Some(hold);
-                let stats = &self.scan.context.stats;
-                StatsCollector::add(&stats.rows, batch.num_rows() as u64);
-                StatsCollector::add(&stats.batches, 1);
-                StatsCollector::add(&stats.bytes_returned, batch.columns().iter().map(|c| crate::size::packed_bytes(c)).sum());
                 self.handed_over = Some(Instant::now());
                 if self.rows_left == Some(0) {
                     self.finish();
@@ -150,8 +153,8 @@ impl Consumer {
             if self.all == Some(self.done) {
                 return Ok(None);
             }
-            let head = self.live.get_mut(&self.done).and_then(|live| live.events.as_mut());
-            let Some(events) = head else {
+            let head = self.live.get_mut(&self.done).and_then(|live| Some((live.unit.block, live.events.as_mut()?)));
+            let Some((block, events)) = head else {
                 if let Some(error) = self.failed.take() {
                     return Err(error);
                 }
@@ -160,7 +163,10 @@ impl Consumer {
                 continue;
             };
             match events.recv().await {
-                Some(Event::Batch(batch, hold)) => return Ok(Some((batch, hold))),
+                Some(Event::Batch(batch, hold)) => {
+                    self.block = block;
+                    return Ok(Some((batch, hold)));
+                }
                 Some(Event::Reserve(bytes, reply)) => self.reserve(bytes, reply).await?,
                 Some(Event::Done) => {
                     self.live.remove(&self.done);
@@ -233,12 +239,14 @@ impl Consumer {
         if rows < batch.num_rows() { batch.slice(0, rows) } else { batch }
     }
 
-    fn count_requests(&self) {
+    /// Adds what the store did since the last call.
+    fn count_requests(&mut self) {
         let now = self.scan.plan.table.store.counters();
+        let before = std::mem::replace(&mut self.counters, now);
         let stats = &self.scan.context.stats;
-        stats.requests.store(now.requests.saturating_sub(self.counters.requests), Ordering::Relaxed);
-        stats.bytes_fetched.store(now.bytes.saturating_sub(self.counters.bytes), Ordering::Relaxed);
-        stats.retries.store(now.retries.saturating_sub(self.counters.retries), Ordering::Relaxed);
+        StatsCollector::add(&stats.requests, now.requests.saturating_sub(before.requests));
+        StatsCollector::add(&stats.bytes_fetched, now.bytes.saturating_sub(before.bytes));
+        StatsCollector::add(&stats.retries, now.retries.saturating_sub(before.retries));
     }
 
     /// Stops everything that still runs.
@@ -256,6 +264,13 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.finish();
     }
+}
+
+/// Counts a batch as returned to the caller.
+pub(crate) fn count_returned(stats: &StatsCollector, batch: &RecordBatch) {
+    StatsCollector::add(&stats.rows, batch.num_rows() as u64);
+    StatsCollector::add(&stats.batches, 1);
+    StatsCollector::add(&stats.bytes_returned, batch.columns().iter().map(|c| crate::size::packed_bytes(c)).sum());
 }
 
 fn lost() -> Error {

@@ -37,6 +37,10 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// The caller went away or asked to stop.
     Cancelled,
+    /// A cursor or position belongs to another plan, snapshot or epoch. Resume with what it was made with, or start again.
+    PlanMismatch,
+    /// A ticket was good once and has expired. Plan again and go on from the last position.
+    TicketExpired,
     /// The configuration is unreadable or contradicts itself; every problem is listed.
     Config,
     /// Writing the output failed.
@@ -46,7 +50,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    pub const ALL: [ErrorKind; 16] = [
+    pub const ALL: [ErrorKind; 18] = [
         ErrorKind::InvalidRequest,
         ErrorKind::NotFound,
         ErrorKind::Unsupported,
@@ -60,6 +64,8 @@ impl ErrorKind {
         ErrorKind::PermissionDenied,
         ErrorKind::DeadlineExceeded,
         ErrorKind::Cancelled,
+        ErrorKind::PlanMismatch,
+        ErrorKind::TicketExpired,
         ErrorKind::Config,
         ErrorKind::Output,
         ErrorKind::Internal,
@@ -81,6 +87,8 @@ impl ErrorKind {
             ErrorKind::PermissionDenied => "permission-denied",
             ErrorKind::DeadlineExceeded => "deadline-exceeded",
             ErrorKind::Cancelled => "cancelled",
+            ErrorKind::PlanMismatch => "plan-mismatch",
+            ErrorKind::TicketExpired => "ticket-expired",
             ErrorKind::Config => "config",
             ErrorKind::Output => "output",
             ErrorKind::Internal => "internal",
@@ -99,10 +107,10 @@ impl ErrorKind {
     /// The exit status of the `fastdata` command.
     pub fn exit_code(self) -> u8 {
         match self {
-            ErrorKind::InvalidRequest | ErrorKind::NotFound | ErrorKind::Config => 2,
+            ErrorKind::InvalidRequest | ErrorKind::NotFound | ErrorKind::PlanMismatch | ErrorKind::Config => 2,
             ErrorKind::Unsupported => 3,
             ErrorKind::Corrupt | ErrorKind::MissingFile => 4,
-            ErrorKind::LocationNotAllowed | ErrorKind::Unauthenticated | ErrorKind::PermissionDenied => 5,
+            ErrorKind::LocationNotAllowed | ErrorKind::Unauthenticated | ErrorKind::PermissionDenied | ErrorKind::TicketExpired => 5,
             ErrorKind::BudgetTooSmall | ErrorKind::LimitExceeded => 6,
             ErrorKind::Unavailable => 7,
             ErrorKind::DeadlineExceeded => 8,
@@ -134,6 +142,13 @@ pub enum Stage {
 }
 
 impl Stage {
+    pub const ALL: [Stage; 9] =
+        [Stage::Request, Stage::Config, Stage::Catalog, Stage::Plan, Stage::Read, Stage::Store, Stage::Serve, Stage::Client, Stage::Output];
+
+    pub fn from_name(name: &str) -> Option<Stage> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Stage::Request => "request",

@@ -21,16 +21,28 @@ pub struct ScanPlan {
     /// What is returned: a pruned copy of `schema`, in the order asked for, metadata columns included by their reserved ids.
     pub projection: SchemaRef,
     pub filter: Option<Arc<Expr>>,
-    pub files: Vec<DataFile>,
+    /// Shared: a lane reads the same files in blocks of its own.
+    pub files: Arc<Vec<DataFile>>,
     /// Each delete file (each vector of a Puffin file) once; data files refer to them by index.
-    pub deletes: Vec<DeleteFile>,
+    pub deletes: Arc<Vec<DeleteFile>>,
     pub blocks: Vec<Block>,
     pub report: PlanReport,
 }
 
 impl ScanPlan {
-    pub fn bytes(&self) -> u64 {
-        self.blocks.iter().map(|block| block.end - block.start).sum()
+    /// The same scan over other blocks.
+    pub fn with_blocks(&self, blocks: Vec<Block>) -> ScanPlan {
+        ScanPlan {
+            blocks,
+            table: Arc::clone(&self.table),
+            snapshot_id: self.snapshot_id,
+            schema: Arc::clone(&self.schema),
+            projection: Arc::clone(&self.projection),
+            filter: self.filter.clone(),
+            files: Arc::clone(&self.files),
+            deletes: Arc::clone(&self.deletes),
+            report: self.report.clone(),
+        }
     }
 }
 
@@ -128,14 +140,31 @@ pub enum DeleteKind {
     Vector { referenced_data_file: String, content_offset: u64, content_size: u64 },
 }
 
-/// A byte range of one data file. A row group belongs to the block that holds its start.
+/// A part of one data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
     /// Index into [`ScanPlan::files`].
     pub file: u32,
-    /// Bytes, half open; the first block of a file starts at 0, the last ends at the size the manifest states.
-    pub start: u64,
-    pub end: u64,
+    pub extent: Extent,
+}
+
+/// Which part, half open. The extents of a file's blocks are of one kind and tile the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Bytes: the row groups that start there. The first extent of a file starts at 0, the last ends at the size the manifest states.
+    Bytes { start: u64, end: u64 },
+    /// Rows by their position in the file. The last extent of a file ends at `u64::MAX`, whatever the manifest says of its rows.
+    Rows { start: u64, end: u64 },
+}
+
+impl Block {
+    pub fn bytes(file: u32, start: u64, end: u64) -> Block {
+        Block { file, extent: Extent::Bytes { start, end } }
+    }
+
+    pub fn rows(file: u32, start: u64, end: u64) -> Block {
+        Block { file, extent: Extent::Rows { start, end } }
+    }
 }
 
 /// What planning looked at and what it ruled out, by rule.

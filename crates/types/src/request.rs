@@ -4,6 +4,7 @@
 //! integers as strings or numbers, unknown fields refused by name. A test holds the two against each other.
 
 use crate::error::{Error, Result, Stage};
+use crate::lanes::MAX_LANES;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,43 @@ pub struct ScanRequest {
     pub order: Order,
     #[serde(skip_serializing_if = "is_default")]
     pub strings: StringEncoding,
+    /// Cut the scan into this many deterministic sequences; fixed for the life of a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<u32>,
+    /// Permute blocks and rows by a key; needs lanes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shuffle: Option<Shuffle>,
+    /// Of the record batches on the wire; an embedded scan has none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub compression: Compression,
+}
+
+/// One order of the rows of a scan, the same on every machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Shuffle {
+    #[serde(with = "uint64_string")]
+    pub seed: u64,
+    #[serde(with = "uint64_string")]
+    pub epoch: u64,
+    /// Cut files into blocks of at most about this many rows; small blocks mix better and cost more. Default: those of a window.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "block_rows")]
+    pub block_rows: Option<u32>,
+    /// Rows that are permuted together, held in memory. Default 65 536.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "window_rows")]
+    pub window_rows: Option<u32>,
+}
+
+pub const DEFAULT_WINDOW_ROWS: u32 = 65_536;
+
+impl Shuffle {
+    pub fn window_rows(&self) -> u64 {
+        u64::from(self.window_rows.unwrap_or(DEFAULT_WINDOW_ROWS))
+    }
+
+    pub fn block_rows(&self) -> u64 {
+        self.block_rows.map_or(self.window_rows(), u64::from)
+    }
 }
 
 /// A deterministic fraction of the blocks.
@@ -78,6 +116,18 @@ pub enum StringEncoding {
     /// Dictionary of Int32 to Utf8.
     #[serde(rename = "STRINGS_DICTIONARY", alias = "dictionary")]
     Dictionary,
+}
+
+/// The IPC compression of record batches on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Compression {
+    #[default]
+    #[serde(rename = "COMPRESSION_NONE", alias = "COMPRESSION_UNSPECIFIED", alias = "none")]
+    None,
+    #[serde(rename = "COMPRESSION_LZ4", alias = "lz4")]
+    Lz4,
+    #[serde(rename = "COMPRESSION_ZSTD", alias = "zstd")]
+    Zstd,
 }
 
 pub const DEFAULT_BATCH_ROWS: u32 = 65_536;
@@ -115,6 +165,30 @@ impl ScanRequest {
             && !(0.0..=1.0).contains(&sample.fraction)
         {
             return invalid(format!("sample is {}; it must be between 0 and 1", sample.fraction));
+        }
+        self.validate_lanes()
+    }
+
+    fn validate_lanes(&self) -> Result<()> {
+        let refuse = |message: String, advice: &str| Err(Error::invalid(Stage::Request, message).advice(advice));
+        if let Some(lanes) = self.lanes
+            && !(1..=MAX_LANES).contains(&lanes)
+        {
+            return refuse(format!("{lanes} lanes; a scan has 1 to {MAX_LANES}"), "64 lanes serve up to 64 ranks times workers");
+        }
+        if self.shuffle.is_some() && self.lanes.is_none() {
+            return refuse("a shuffle without lanes".to_owned(), "give lanes: their number is part of the order and fixed for a run");
+        }
+        if let Some(shuffle) = self.shuffle
+            && (shuffle.block_rows == Some(0) || shuffle.window_rows == Some(0))
+        {
+            return refuse("a shuffle's block rows and window rows must be positive".to_owned(), "leave them out for the defaults");
+        }
+        if self.limit.is_some() && (self.shuffle.is_some() || self.lanes.is_some_and(|lanes| lanes > 1)) {
+            return refuse(
+                "a limit over several lanes or a shuffle".to_owned(),
+                "take the rows wanted from the lanes, or leave out lanes and shuffle",
+            );
         }
         Ok(())
     }
@@ -161,7 +235,7 @@ fn parse_number<'de, D: Deserializer<'de>, T: std::str::FromStr + Deserialize<'d
 }
 
 /// 64-bit integers are strings in proto3 JSON; numbers are accepted.
-mod int64_string {
+pub(crate) mod int64_string {
     use super::*;
     pub fn serialize<S: Serializer>(value: &Option<i64>, s: S) -> Result<S::Ok, S::Error> {
         match value {
@@ -174,7 +248,7 @@ mod int64_string {
     }
 }
 
-mod uint64_string {
+pub(crate) mod uint64_string {
     use super::*;
     pub fn serialize<S: Serializer>(value: &u64, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&value.to_string())
@@ -206,5 +280,17 @@ mod tests {
         request.snapshot_id = Some(1);
         request.r#ref = Some("main".into());
         assert!(request.validate().is_err());
+        let with = |change: fn(&mut ScanRequest)| {
+            let mut request = ScanRequest::table("a.b");
+            change(&mut request);
+            request.validate()
+        };
+        assert!(with(|r| r.lanes = Some(MAX_LANES)).is_ok());
+        assert!(with(|r| r.lanes = Some(1_000_000)).unwrap_err().message().contains("1000000 lanes"));
+        assert!(with(|r| r.lanes = Some(0)).is_err());
+        assert!(with(|r| r.shuffle = Some(Shuffle::default())).is_err());
+        assert!(with(|r| (r.shuffle, r.lanes) = (Some(Shuffle { window_rows: Some(0), ..Default::default() }), Some(1))).is_err());
+        assert!(with(|r| (r.limit, r.lanes) = (Some(1), Some(1))).is_ok());
+        assert!(with(|r| (r.limit, r.lanes) = (Some(1), Some(2))).is_err());
     }
 }

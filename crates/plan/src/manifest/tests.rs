@@ -1,6 +1,7 @@
 use crate::testing::{EntrySpec, ListedManifest, PartitionColumn, TestTable, id_is, manifest, manifest_list, paths, plan, snapshot, spec};
 use fastdata_types::expr::CompareOp;
 use fastdata_types::metadata::ManifestSource;
+use fastdata_types::plan::Block;
 use fastdata_types::request::Sample;
 use fastdata_types::{ErrorKind, ScanRequest, Value};
 use std::sync::Arc;
@@ -274,7 +275,7 @@ async fn numbers_that_cannot_be_are_corrupt_and_locations_outside_the_policy_are
         assert_eq!(TestTable::unpartitioned().data(1, &[entry]).plan(None).await.unwrap_err().kind(), ErrorKind::Corrupt);
     }
     let table = TestTable::unpartitioned().data(1, &[EntrySpec { file_size: 1 << 62, ..EntrySpec::data("f") }]);
-    assert_eq!(table.plan(None).await.unwrap().blocks[0].end, 1 << 62);
+    assert_eq!(table.plan(None).await.unwrap().blocks[0], Block::bytes(0, 0, 1 << 62));
     let error = TestTable::unpartitioned().data(1, &[EntrySpec::data("secret/x")]).plan(None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LocationNotAllowed);
     let missing =
@@ -301,8 +302,8 @@ async fn blocks_come_in_table_order_and_odd_paths_stay_as_they_are() {
     ];
     let plan = TestTable::unpartitioned().data(3, &entries).plan(None).await.unwrap();
     assert_eq!(paths(&plan), ["z", "a", "b", odd]);
-    let blocks: Vec<(u32, u64, u64)> = plan.blocks.iter().map(|b| (b.file, b.start, b.end)).collect();
-    assert_eq!(blocks, [(0, 0, 500), (0, 500, 1000), (1, 0, 1000), (2, 0, 1000), (3, 0, 1000)]);
+    let blocks = [(0, 0, 500), (0, 500, 1000), (1, 0, 1000), (2, 0, 1000), (3, 0, 1000)];
+    assert_eq!(plan.blocks, blocks.map(|(file, start, end)| Block::bytes(file, start, end)));
     assert_eq!((plan.report.row_groups_estimated, plan.report.bytes, plan.report.rows_estimated), (5, 4000, 40));
 }
 

@@ -265,7 +265,7 @@ impl World {
             let mut start = 0;
             loop {
                 let end = (start + step).min(file.file_size);
-                blocks.push(Block { file: number as u32, start, end });
+                blocks.push(Block::bytes(number as u32, start, end));
                 start = end;
                 if start >= file.file_size {
                     break;
@@ -286,8 +286,8 @@ impl World {
             schema,
             projection: Arc::new(self.projection.clone()),
             filter: self.filter.clone().map(Arc::new),
-            files: self.files.clone(),
-            deletes: self.deletes.clone(),
+            files: Arc::new(self.files.clone()),
+            deletes: Arc::new(self.deletes.clone()),
             blocks,
             report: PlanReport::default(),
         };

@@ -217,15 +217,15 @@ impl Builder {
             store: world.clone(),
             notes: vec![],
         };
-        let blocks = (0..self.files.len() as u32).map(|file| Block { file, start: 0, end: 1000 }).collect();
+        let blocks = (0..self.files.len() as u32).map(|file| Block::bytes(file, 0, 1000)).collect();
         let plan = ScanPlan {
             table: Arc::new(table),
             snapshot_id: None,
             projection: Arc::clone(&schema),
             schema,
             filter: None,
-            files: self.files,
-            deletes: self.deletes,
+            files: Arc::new(self.files),
+            deletes: Arc::new(self.deletes),
             blocks,
             report: PlanReport::default(),
         };

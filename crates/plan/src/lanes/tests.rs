@@ -1,0 +1,163 @@
+use super::*;
+use crate::testing::{EntrySpec, TestTable};
+use fastdata_types::plan::{DataFile, FileDeletes, FileFormat};
+use fastdata_types::request::Sample;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A plan over files of so many rows and bytes, cut at these offsets.
+async fn plan_of(files: &[(u64, u64, Vec<i64>)]) -> ScanPlan {
+    let mut plan = TestTable::unpartitioned().data(1, &[EntrySpec::data("x")]).plan(None).await.unwrap();
+    let files: Vec<DataFile> = (0..)
+        .zip(files)
+        .map(|(number, (rows, bytes, offsets))| DataFile {
+            path: format!("f{number}"),
+            format: FileFormat::Parquet,
+            file_size: *bytes,
+            record_count: *rows,
+            spec_id: 0,
+            partition: Arc::default(),
+            sequence_number: 1,
+            first_row_id: None,
+            sort_order_id: None,
+            split_offsets: offsets.clone(),
+            encrypted: false,
+            deletes: FileDeletes::default(),
+        })
+        .collect();
+    plan.blocks = crate::blocks::of_files(&files).unwrap();
+    plan.files = Arc::new(files);
+    plan
+}
+
+fn request(lanes: u32, shuffle: Option<Shuffle>) -> ScanRequest {
+    ScanRequest { lanes: Some(lanes), shuffle, ..ScanRequest::table("a.b") }
+}
+
+fn blocks(plan: &LanePlan) -> Vec<Block> {
+    plan.lanes.iter().flat_map(|lane| lane.parts.iter().flat_map(|part| part.blocks.iter().copied())).collect()
+}
+
+/// Every byte or every row of every file is in exactly one block.
+fn assert_tiled(plan: &ScanPlan, lanes: &LanePlan) {
+    let mut all = blocks(lanes);
+    all.sort_by_key(|block| (block.file, start_of(block)));
+    for (number, file) in (0..).zip(plan.files.iter()) {
+        let of_file: Vec<&Block> = all.iter().filter(|block| block.file == number).collect();
+        let mut at = 0;
+        for block in &of_file {
+            let (start, end) = match block.extent {
+                Extent::Bytes { start, end } | Extent::Rows { start, end } => (start, end),
+            };
+            assert_eq!(start, at, "{of_file:?}");
+            at = end;
+        }
+        let by_rows = of_file.iter().all(|block| matches!(block.extent, Extent::Rows { .. }));
+        let by_bytes = of_file.iter().all(|block| matches!(block.extent, Extent::Bytes { .. }));
+        assert!(by_rows || by_bytes, "{of_file:?}");
+        assert_eq!(at, if by_rows { u64::MAX } else { file.file_size });
+    }
+}
+
+#[tokio::test]
+async fn enough_blocks_of_split_offsets_are_dealt_as_they_are() {
+    let plan = plan_of(&[(100, 1000, vec![4, 200, 400, 600, 800]), (100, 1000, vec![4, 300, 500])]).await;
+    let lanes = lanes(&plan, &request(2, None), &[""]).unwrap();
+    assert_eq!(lanes.lanes.len(), 2);
+    assert_eq!(blocks(&lanes).len(), 8);
+    assert_eq!(lanes.lanes.iter().map(Lane::rows).collect::<Vec<_>>(), [80, 120]);
+    assert_eq!(lanes.lanes[0].parts[1].blocks, [Block::bytes(0, 400, 600)]);
+    assert!(lanes.lanes.iter().all(|lane| lane.parts.len() == 4));
+}
+
+#[tokio::test]
+async fn too_few_blocks_are_cut_into_rows() {
+    let plan = plan_of(&[(1000, 1000, vec![]), (10, 100, vec![])]).await;
+    let lanes = lanes(&plan, &request(8, None), &[""]).unwrap();
+    assert_tiled(&plan, &lanes);
+    let rows: Vec<u64> = lanes.lanes.iter().map(Lane::rows).collect();
+    assert_eq!(rows.iter().sum::<u64>(), 1010);
+    assert!(rows.iter().all(|rows| (94..=162).contains(rows)), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_sample_is_not_cut() {
+    let plan = plan_of(&[(1000, 1000, vec![])]).await;
+    let sampled = ScanRequest { sample: Some(Sample { fraction: 0.5, seed: 0 }), ..request(8, None) };
+    assert_eq!(blocks(&lanes(&plan, &sampled, &[""]).unwrap()), plan.blocks);
+}
+
+#[tokio::test]
+async fn windows_are_whole_blocks_of_at_most_the_rows_asked_for() {
+    let plan = plan_of(&[(1000, 1000, vec![]), (333, 100, vec![])]).await;
+    let shuffle = Shuffle { seed: 1, epoch: 0, block_rows: Some(30), window_rows: Some(100) };
+    let lanes = lanes(&plan, &request(2, Some(shuffle)), &[""]).unwrap();
+    assert_tiled(&plan, &lanes);
+    let parts: Vec<&Part> = lanes.lanes.iter().flat_map(|lane| &lane.parts).collect();
+    assert!(parts.iter().all(|part| part.rows <= 100 && part.blocks.len() <= 4));
+    assert!(parts.iter().filter(|part| part.blocks.len() == 3).count() > 10);
+    assert!(parts.iter().all(|part| part.blocks.is_sorted_by_key(|block| (block.file, start_of(block)))));
+}
+
+#[tokio::test]
+async fn seed_and_epoch_permute_blocks_and_leave_the_digest() {
+    let plan = plan_of(&[(10_000, 1000, vec![])]).await;
+    let of = |seed, epoch| {
+        let shuffle = Shuffle { seed, epoch, block_rows: Some(50), window_rows: Some(100) };
+        lanes(&plan, &request(2, Some(shuffle)), &[""]).unwrap()
+    };
+    let (a, b, c) = (of(1, 0), of(2, 0), of(1, 1));
+    assert_eq!(a, of(1, 0));
+    assert!(a.digest == b.digest && a.digest == c.digest);
+    assert!(blocks(&a) != blocks(&b) && blocks(&a) != blocks(&c));
+    let set = |plan: &LanePlan| blocks(plan).iter().map(|block| (block.file, start_of(block))).collect::<BTreeSet<_>>();
+    assert!(set(&a) == set(&b) && set(&a) == set(&c));
+}
+
+#[tokio::test]
+async fn whatever_decides_the_rows_of_a_lane_decides_the_digest() {
+    let plan = plan_of(&[(1000, 1000, vec![])]).await;
+    let base = lanes(&plan, &request(4, None), &["id > 3"]).unwrap().digest;
+    assert_eq!(base, lanes(&plan, &request(4, None), &[" id > 3 "]).unwrap().digest);
+    let columns = ScanRequest { columns: vec!["id".into()], batch_rows: Some(7), ..request(4, None) };
+    assert_eq!(base, lanes(&plan, &columns, &["id > 3"]).unwrap().digest, "columns and batches are no part of the order");
+    let mut others = vec![
+        lanes(&plan, &request(5, None), &["id > 3"]).unwrap().digest,
+        lanes(&plan, &request(4, None), &["id > 4"]).unwrap().digest,
+        lanes(&plan, &request(4, None), &["id > 3", "true"]).unwrap().digest,
+        lanes(&plan, &request(4, Some(Shuffle::default())), &["id > 3"]).unwrap().digest,
+        lanes(&plan, &request(4, Some(Shuffle { window_rows: Some(9), ..Shuffle::default() })), &["id > 3"]).unwrap().digest,
+        lanes(&plan, &ScanRequest { from_snapshot_id: Some(0), ..request(4, None) }, &["id > 3"]).unwrap().digest,
+    ];
+    let with = |change: fn(&mut ScanPlan)| {
+        let mut plan = plan.with_blocks(plan.blocks.clone());
+        change(&mut plan);
+        lanes(&plan, &request(4, None), &["id > 3"]).unwrap().digest
+    };
+    others.push(with(|plan| plan.snapshot_id = Some(77)));
+    others.push(with(|plan| plan.snapshot_id = None));
+    others.push(with(|plan| Arc::make_mut(&mut Arc::make_mut(&mut plan.table).metadata).uuid = Some("other".into())));
+    others.push(with(|plan| {
+        drop(Arc::make_mut(&mut Arc::make_mut(&mut plan.table).metadata).properties.insert(NAME_MAPPING.into(), "[]".into()))
+    }));
+    others.push(with(|plan| Arc::make_mut(&mut plan.files)[0].path.push('x')));
+    others.push(base);
+    assert_eq!(others.iter().collect::<std::collections::HashSet<_>>().len(), others.len(), "{others:?}");
+}
+
+proptest! {
+    #[test]
+    fn every_row_is_in_exactly_one_block_of_one_lane(
+        files in prop::collection::vec((0..5000u64, 1..5000u64, prop::collection::vec(0..5000i64, 0..6)), 0..6),
+        count in 1..40u32,
+        shuffle in prop::option::of((any::<u64>(), 1..700u32, 1..3000u32)),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let plan = runtime.block_on(plan_of(&files));
+        let shuffle = shuffle.map(|(seed, block, window)| Shuffle { seed, epoch: 1, block_rows: Some(block), window_rows: Some(window) });
+        let lanes = lanes(&plan, &request(count, shuffle), &[""]).unwrap();
+        prop_assert_eq!(lanes.lanes.len(), count as usize);
+        assert_tiled(&plan, &lanes);
+    }
+}
