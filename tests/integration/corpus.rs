@@ -2,7 +2,7 @@
 //!
 //! `tests/ledger/tables.json` names every table of the corpus, with what comes out and who says so. The test here runs them
 //! through the command line and holds it to the ledger, so that nothing starts or stops being read in silence. The other
-//! ledger is run with what this file shares: `queries.rs`.
+//! ledgers are run with what this file shares: `queries.rs`, `cells.rs`.
 
 use crate::support::{corpus, fastdata, root};
 use serde_json::Value;

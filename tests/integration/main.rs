@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that the whole tree is linked once.
 
 mod architecture;
+mod cells;
 mod command_line;
 mod corpus;
 mod documents;
