@@ -1,8 +1,8 @@
 //! Tables that other engines wrote, and what their own tests expect of them.
 //!
-//! `tests/ledger/tables.json` names every table of the corpus and `queries.json` every query, with what comes out and who
-//! says so. The tests here run them through the command line and hold it to the ledger, so that nothing starts or stops
-//! being read in silence.
+//! `tests/ledger/tables.json` names every table of the corpus, with what comes out and who says so. The test here runs them
+//! through the command line and holds it to the ledger, so that nothing starts or stops being read in silence. The other
+//! ledgers are run with what this file shares: `queries.rs`, `cells.rs`.
 
 use crate::support::{corpus, fastdata, root};
 use serde_json::Value;
@@ -15,7 +15,7 @@ pub(super) fn ledger(name: &str) -> Vec<Value> {
     read(&root().join("tests/ledger").join(name))
 }
 
-fn read(path: &Path) -> Vec<Value> {
+pub(super) fn read(path: &Path) -> Vec<Value> {
     let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -205,3 +205,43 @@ fn the_table_of_types_is_the_codes() {
         assert!(text.contains(&format!("`{refused}`")));
     }
 }
+
+/// How many entries of a ledger have each of these outcomes, in words.
+fn counted(entries: &[&serde_json::Value], outcomes: &[&str]) -> String {
+    let outcome = |entry: &serde_json::Value| match entry["outcome"].as_str() {
+        Some(outcome) => outcome.to_owned(),
+        None => if entry["rows"].is_u64() { "read" } else { "refused" }.to_owned(),
+    };
+    let counts: Vec<usize> = outcomes.iter().map(|&name| entries.iter().filter(|entry| outcome(entry) == name).count()).collect();
+    assert_eq!(counts.iter().sum::<usize>(), entries.len(), "outcomes of {entries:?}");
+    counts.iter().zip(outcomes).map(|(count, name)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn the_ledgers_are_counted_right() {
+    let text = std::fs::read_to_string(root().join("docs/conformance.md")).unwrap();
+    let read = |name: &str| std::fs::read(root().join("tests/ledger").join(name)).unwrap();
+    let lists = [
+        ("tables.json", ["passed", "refused", "planned"].as_slice()),
+        ("queries.json", &["passed", "refused", "not expressible"]),
+        ("pyiceberg.json", &["equal", "different", "pyiceberg fails", "fastdata refuses", "no data"]),
+        ("hostile.json", &["read", "refused"]),
+    ];
+    for (name, outcomes) in lists {
+        let ledger: serde_json::Value = serde_json::from_slice(&read(name)).unwrap();
+        let entries: Vec<&serde_json::Value> =
+            ledger.as_array().map_or_else(|| ledger.as_object().unwrap().values().collect(), |list| list.iter().collect());
+        let row = format!("| {} | {} |", entries.len(), counted(&entries, outcomes));
+        if name == "pyiceberg.json" {
+            let cells: u64 = entries.iter().filter_map(|entry| entry["cells"].as_u64()).sum();
+            let snapshots = |outcome: &str| entries.iter().filter_map(|entry| entry["snapshots"][outcome].as_u64()).sum::<u64>();
+            let (equal, fails, refused) = (snapshots("equal"), snapshots("pyiceberg fails"), snapshots("fastdata refuses"));
+            let all = equal + fails + refused;
+            for said in [format!("{cells} cells"), format!("{equal} of {all} "), format!("fails on {fails},")] {
+                assert!(text.contains(&said), "docs/conformance.md should say {said} of {name}");
+            }
+        }
+        let line = text.lines().find(|line| line.starts_with(&format!("| `tests/ledger/{name}` |"))).unwrap_or_else(|| panic!("no {name}"));
+        assert!(line.ends_with(&row), "docs/conformance.md should say {row} of {name}");
+    }
+}

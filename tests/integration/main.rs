@@ -1,10 +1,12 @@
 //! The integration tests: one binary, so that the whole tree is linked once.
 
 mod architecture;
+mod cells;
 mod command_line;
 mod corpus;
 mod documents;
 mod flight;
 mod hostile;
 mod proto;
+mod queries;
 mod support;

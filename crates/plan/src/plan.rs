@@ -25,7 +25,7 @@ pub async fn plan(
 ) -> Result<ScanPlan> {
     let started = Instant::now();
     let schema = Arc::new(selection.bindable_schema(&table.metadata)?);
-    let pruner = filter.as_ref().and_then(|filter| Pruner::new(filter, &schema));
+    let pruner = filter.as_ref().and_then(|filter| Pruner::new(filter, &schema, table.metadata.name_mapping.as_deref()));
     let reading = Arc::new(Reading::new(Arc::clone(&table), pruner));
     let mut report = PlanReport { snapshot_id: selection.snapshot_id(), schema_id: schema.id, ..Default::default() };
 

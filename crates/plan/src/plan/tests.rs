@@ -1,5 +1,6 @@
 use crate::testing::{EntrySpec, ListedManifest, PartitionColumn, TestTable, compare, id_is, plan, spec};
 use fastdata_types::expr::CompareOp;
+use fastdata_types::metadata::NameMapping;
 use fastdata_types::{ScanRequest, Value};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +23,15 @@ fn realistic(n: i64) -> EntrySpec {
     }
     entry.split_offsets = Some(vec![4, 500]);
     entry
+}
+
+#[tokio::test]
+async fn a_file_is_kept_where_the_name_mapping_leaves_the_filters_column_out() {
+    for (mapping, files) in [(None, 0), (Some(NameMapping { fields: vec![] }), 1)] {
+        let mut table = TestTable::unpartitioned().data(1, &[EntrySpec::data("f").bounds(1, &Value::Long(10), &Value::Long(20))]);
+        table.metadata.name_mapping = mapping.map(Arc::new);
+        assert_eq!(table.plan(Some(id_is(CompareOp::Eq, 99))).await.unwrap().files.len(), files);
+    }
 }
 
 /// Not a test: `FASTDATA_PLAN_SPEED=1` measures planning of that many thousand files. Run it pinned to one core.

@@ -5,7 +5,8 @@ use super::cast;
 use super::column::PruneColumn;
 use super::domain::Domain;
 use fastdata_types::expr::CompareOp;
-use fastdata_types::schema::{PrimitiveType, Schema, Type, metadata_column};
+use fastdata_types::metadata::{MappedField, NameMapping};
+use fastdata_types::schema::{Field, PrimitiveType, Schema, Type, metadata_column};
 use fastdata_types::{Expr, Value};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -59,8 +60,8 @@ enum Scalar {
 
 impl Pruner {
     /// `schema` is the one that the filter is bound to. `None` where the filter says nothing that metadata could answer.
-    pub fn new(filter: &Expr, schema: &Schema) -> Option<Pruner> {
-        let mut compiler = Compiler { schema, columns: Vec::new() };
+    pub fn new(filter: &Expr, schema: &Schema, mapping: Option<&NameMapping>) -> Option<Pruner> {
+        let mut compiler = Compiler { schema, mapping, columns: Vec::new() };
         let test = compiler.test(filter);
         (!matches!(test, Test::Any)).then_some(Pruner { test, columns: compiler.columns })
     }
@@ -77,6 +78,7 @@ impl Pruner {
 
 struct Compiler<'a> {
     schema: &'a Schema,
+    mapping: Option<&'a NameMapping>,
     columns: Vec<PruneColumn>,
 }
 
@@ -154,9 +156,21 @@ impl Compiler<'_> {
         if !in_structs || ancestry.iter().any(|f| metadata_column::is_metadata_column(f.id)) {
             return None;
         }
+        // Metrics and tuples tell of the column that bore this id when the file was written. Where the file has no ids and the mapping
+        // of today leaves the column out, it is read as NULL or its default instead (Column Projection).
+        if self.mapping.is_some_and(|mapping| !names_all(&mapping.fields, &ancestry)) {
+            return None;
+        }
         self.columns.push(PruneColumn { id, ty, trust_null_count: above.iter().all(|f| f.required) });
         Some(self.columns.len() - 1)
     }
+}
+
+/// Whether a name mapping has a name for each field on the way down.
+fn names_all(mapped: &[MappedField], ancestry: &[&Field]) -> bool {
+    let Some((field, below)) = ancestry.split_first() else { return true };
+    let found = mapped.iter().find(|known| known.field_id == Some(field.id) && !known.names.is_empty());
+    found.is_some_and(|known| names_all(&known.fields, below))
 }
 
 fn negate(negated: bool, test: Test) -> Test {

@@ -300,7 +300,7 @@ proptest! {
         old_java in any::<bool>(),
     ) {
         let schema = schema();
-        let Some(pruner) = Pruner::new(&filter, &schema) else { return Ok(()) };
+        let Some(pruner) = Pruner::new(&filter, &schema, None) else { return Ok(()) };
         let matching = |rows: &[Row]| rows.iter().any(|row| passes(&filter, row) == Some(true));
 
         // One file of all rows, by its column statistics.
@@ -342,7 +342,7 @@ fn pruning_does_prune() {
     for _ in 0..2000 {
         let row = row().new_tree(&mut runner).unwrap().current();
         let filter = predicate().new_tree(&mut runner).unwrap().current();
-        let Some(pruner) = Pruner::new(&filter, &schema()) else { continue };
+        let Some(pruner) = Pruner::new(&filter, &schema(), None) else { continue };
         if passes(&filter, &row) != Some(true) {
             droppable += 1;
             dropped += u32::from(!pruner.may_match(&domains(&pruner, std::slice::from_ref(&row), &[0; COLUMNS as usize])));

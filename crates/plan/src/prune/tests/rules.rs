@@ -3,6 +3,7 @@ use crate::prune::column::ColumnStats;
 use crate::prune::{Domain, Pruner, partition};
 use crate::testing::{column, compare, literal, schema, spec};
 use fastdata_types::expr::CompareOp::{self, Eq, Gt, GtEq, Lt, LtEq, NotEq};
+use fastdata_types::metadata::{MappedField, NameMapping};
 use fastdata_types::schema::{Field, PrimitiveType as P, Schema, metadata_column};
 use fastdata_types::{Expr, Value};
 
@@ -27,7 +28,7 @@ fn nothing() -> Stats {
 
 /// Whether a file whose every filter column has these statistics is kept.
 fn keeps_in(schema: &Schema, filter: &Expr, stats: &Stats) -> bool {
-    let Some(pruner) = Pruner::new(filter, schema) else { return true };
+    let Some(pruner) = Pruner::new(filter, schema, None) else { return true };
     let stats = ColumnStats {
         lower: stats.lower.as_deref(),
         upper: stats.upper.as_deref(),
@@ -284,12 +285,38 @@ fn metadata_columns_lists_and_dropped_and_re_added_columns_are_never_pruned_by()
     assert!(!keeps_in(&schema, &leaf, &ints), "a leaf of a struct has statistics");
     // The filter names id 42; the file's statistics are those of the dropped column 2: the pruner asks for its own id.
     let again = compare(column(42, P::String), Eq, literal(Value::String("x".into())));
-    assert_eq!(Pruner::new(&again, &schema).unwrap().columns()[0].id, 42);
+    assert_eq!(Pruner::new(&again, &schema, None).unwrap().columns()[0].id, 42);
+}
+
+#[test]
+fn a_column_that_the_name_mapping_leaves_out_rules_nothing_out() {
+    let mapped = |id: i32, names: &[&str], fields: Vec<MappedField>| MappedField {
+        field_id: Some(id),
+        names: names.iter().map(|&name| name.to_owned()).collect(),
+        fields,
+    };
+    let in_struct = |below: Vec<MappedField>| mapped(7, &["s"], below);
+    let mapping = |fields: Vec<MappedField>| Some(NameMapping { fields });
+    let uses = |id: i32, ty: P, mapping: &Option<NameMapping>| {
+        Pruner::new(&is_null(id, ty, false), &schema(), mapping.as_ref()).unwrap().columns().len() == 1
+    };
+    for (id, ty, mapping, used) in [
+        (2, P::String, None, true),
+        (2, P::String, mapping(vec![mapped(2, &["name"], vec![])]), true),
+        (2, P::String, mapping(vec![mapped(1, &["id"], vec![])]), false),
+        (2, P::String, mapping(vec![mapped(2, &[], vec![])]), false),
+        (2, P::String, mapping(vec![]), false),
+        (8, P::Int, mapping(vec![in_struct(vec![mapped(8, &["x"], vec![])])]), true),
+        (8, P::Int, mapping(vec![in_struct(vec![])]), false),
+        (8, P::Int, mapping(vec![mapped(8, &["x"], vec![])]), false),
+    ] {
+        assert_eq!(uses(id, ty, &mapping), used, "column {id} under {mapping:?}");
+    }
 }
 
 /// Whether files of this partition tuple are kept.
 fn keeps_tuple(filter: &Expr, fields: &[(i32, &str)], tuple: &[Option<Value>]) -> bool {
-    let pruner = Pruner::new(filter, &schema()).unwrap();
+    let pruner = Pruner::new(filter, &schema(), None).unwrap();
     let domains = partition::of_tuple(pruner.columns(), &spec(0, fields), tuple, &vec![true; tuple.len()]);
     pruner.may_match(&domains)
 }
@@ -377,7 +404,7 @@ fn void_and_unknown_transforms_and_absent_fields_never_prune() {
             assert!(keeps_tuple(&id(Eq, 5), &[(1, transform)], &[tuple]), "{transform}");
         }
     }
-    let pruner = Pruner::new(&id(Eq, 5), &schema()).unwrap();
+    let pruner = Pruner::new(&id(Eq, 5), &schema(), None).unwrap();
     let absent = partition::of_tuple(pruner.columns(), &spec(0, &[(1, "identity")]), &[None], &[false]);
     assert!(pruner.may_match(&absent), "a field that the manifest does not hold was read as NULL");
 }
@@ -385,7 +412,7 @@ fn void_and_unknown_transforms_and_absent_fields_never_prune() {
 #[test]
 fn summaries_prune_by_every_transform_and_keep_what_they_do_not_know() {
     let kept = |filter: &Expr, field: (i32, &str), ty: P, null: bool, nan: Option<bool>, bounds: Option<(Value, Value)>| {
-        let pruner = Pruner::new(filter, &schema()).unwrap();
+        let pruner = Pruner::new(filter, &schema(), None).unwrap();
         let (lower, upper) = bounds.map_or((None, None), |(lower, upper)| (lower.to_bytes(), upper.to_bytes()));
         let summary = FieldSummary { contains_null: null, contains_nan: nan, lower, upper };
         let domains = partition::of_summaries(pruner.columns(), &spec(0, &[field]), &[ty], &[summary]);
@@ -414,7 +441,7 @@ fn summaries_prune_by_every_transform_and_keep_what_they_do_not_know() {
         assert!(kept(&id(Eq, 9), (1, transform), P::Long, false, None, longs(1, 8)), "{transform}");
     }
     // As many summaries as fields, or none are used.
-    let pruner = Pruner::new(&id(Eq, 9), &schema()).unwrap();
+    let pruner = Pruner::new(&id(Eq, 9), &schema(), None).unwrap();
     assert!(pruner.may_match(&partition::of_summaries(pruner.columns(), &spec(0, &[(1, "identity")]), &[P::Long], &[])));
 }
 
