@@ -311,3 +311,10 @@ fn help_is_there_for_every_command() {
         assert!(succeed(root(), &arguments).contains("Usage"), "{command}");
     }
 }
+
+/// Names from tables and requests are quoted in messages: they must not drive the terminal.
+#[test]
+fn messages_show_control_characters_and_send_none() {
+    let (_, stderr) = fail(warehouse(), &["describe", "demo.\u{1b}[2Jgone\r", "--warehouse", "w"]);
+    assert!(stderr.contains("[2Jgone") && !stderr.contains(['\u{1b}', '\r']), "{stderr:?}");
+}
