@@ -288,7 +288,7 @@ pub fn parse_decimal(text: &str, scale: u8) -> Option<i128> {
         let digit = char::from(digit).to_digit(10)?;
         unscaled = unscaled.checked_mul(10)?.checked_add(i128::from(digit))?;
     }
-    let shift = i32::from(scale).checked_add(exponent)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    let shift = i64::from(scale) + i64::from(exponent) - i64::try_from(fraction.len()).ok()?;
     if unscaled != 0 {
         for _ in 0..shift.max(0) {
             unscaled = unscaled.checked_mul(10)?;
@@ -378,6 +378,9 @@ mod tests {
         assert_eq!(parse_decimal("1e3", 2), Some(100_000));
         assert_eq!(parse_decimal(".", 2), None);
         assert_eq!(parse_decimal("0e999999999", 2), Some(0));
+        for lost in ["1e-2147483648", "1e2147483647", "-5e-2147483648"] {
+            assert_eq!(parse_decimal(lost, 0), None, "{lost}");
+        }
         for v in [0, 1, -1, 127, 128, -128, -129, i128::from(i64::MAX), -(10i128.pow(37))] {
             assert_eq!(i128_from_be_bytes(&i128_to_be_bytes(v)), Some(v));
         }
