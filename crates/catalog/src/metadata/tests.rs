@@ -250,6 +250,20 @@ fn a_spec_keeps_fields_of_dropped_columns_unknown_transforms_and_several_sources
 }
 
 #[test]
+fn more_schemas_and_partition_fields_than_can_be_looked_through_are_refused() {
+    let specs = |each: usize| {
+        let fields =
+            |spec: usize| (0..each).map(move |at| json!({"name": "p", "transform": "void", "source-id": 1, "field-id": spec * each + at}));
+        json!((0..4).map(|id| json!({"spec-id": id, "fields": fields(id).collect::<Vec<_>>()})).collect::<Vec<_>>())
+    };
+    assert!(parse(&with("partition-specs", specs(2_500))).is_ok());
+    assert_eq!(kind_of(&with("partition-specs", specs(2_501))), ErrorKind::LimitExceeded);
+    let schemas = |count: usize| json!((0..count).map(|id| json!({"type": "struct", "schema-id": id, "fields": []})).collect::<Vec<_>>());
+    assert!(parse(&with("schemas", schemas(100_000))).is_ok());
+    assert_eq!(kind_of(&with("schemas", schemas(100_001))), ErrorKind::LimitExceeded);
+}
+
+#[test]
 fn the_name_mapping_is_read_from_its_property() {
     let mapping = json!([{"field-id": 1, "names": ["a", "A"]}, {"names": ["s"], "fields": [{"field-id": 2, "names": ["b"]}]}]);
     let table = parse(&with("properties", json!({"schema.name-mapping.default": mapping.to_string(), "n": 7, "t": true}))).unwrap();
