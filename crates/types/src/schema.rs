@@ -170,6 +170,15 @@ impl Type {
             _ => None,
         }
     }
+    /// One of [`children`](Type::children), without listing the others.
+    fn child(&self, position: usize) -> Option<&Field> {
+        match self {
+            Type::Primitive(_) => None,
+            Type::Struct(s) => s.fields.get(position),
+            Type::List(l) => Some(&l.element).filter(|_| position == 0),
+            Type::Map(m) => [&m.key, &m.value].get(position).copied(),
+        }
+    }
     /// The fields directly below, in order: struct fields, the element, or key and value.
     pub fn children(&self) -> Vec<&Field> {
         match self {
@@ -244,7 +253,7 @@ impl Schema {
         let mut field = &self.fields[path[0] as usize];
         let mut out = vec![field];
         for step in &path[1..] {
-            field = field.ty.children()[*step as usize];
+            field = field.ty.child(*step as usize)?;
             out.push(field);
         }
         Some(out)
