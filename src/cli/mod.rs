@@ -50,19 +50,23 @@ fn init_tracing() {
     }
 }
 
+/// Messages quote names and paths from tables: control characters are shown, never sent to the terminal.
 fn report(error: &Error) {
     let mut stderr = std::io::stderr().lock();
-    let _ = writeln!(stderr, "error: {}\n  {}", error.kind(), error.message().replace('\n', "\n  "));
+    let _ = writeln!(stderr, "error: {}", error.kind());
+    for line in error.message().lines() {
+        let _ = writeln!(stderr, "  {}", text::printable(line));
+    }
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         let text = cause.to_string();
         if !error.message().contains(&text) {
-            let _ = writeln!(stderr, "  cause: {text}");
+            let _ = writeln!(stderr, "  cause: {}", text::printable(&text));
         }
         source = cause.source();
     }
     if let Some(advice) = error.advice_text() {
-        let _ = writeln!(stderr, "  help: {advice}");
+        let _ = writeln!(stderr, "  help: {}", text::printable(advice));
     }
     if error.retryable() {
         let _ = writeln!(stderr, "  trying again may help");

@@ -7,6 +7,7 @@ mod corpus;
 mod documents;
 mod flight;
 mod hostile;
+mod lanes;
 mod proto;
 mod queries;
 mod support;

@@ -33,7 +33,7 @@ pub(crate) fn resolve(source: &Source, schema: &Schema, names: &[Name], at: usiz
     if let Some(outer) = above.iter().find(|field| !matches!(field.ty, Type::Struct(_))) {
         let kind = if matches!(outer.ty, Type::List(_)) { "list" } else { "map" };
         return Err(source
-            .invalid(at, format_args!("column '{}' lies inside the {kind} '{}'", shorten(&joined), outer.name))
+            .invalid(at, format_args!("column '{}' lies inside the {kind} '{}'", shorten(&joined), shorten(&outer.name)))
             .advice("filters reach into structs only"));
     }
     if let Type::Primitive(primitive) = &field.ty
@@ -60,7 +60,7 @@ fn walk<'a>(schema: &'a Schema, names: &[Name]) -> Result<Option<Vec<&'a Field>>
                     [] => return Ok(None),
                     [field] => *field,
                     several => {
-                        let names: Vec<&str> = several.iter().map(|field| field.name.as_str()).collect();
+                        let names: Vec<String> = several.iter().take(20).map(|field| shorten(&field.name)).collect();
                         return Err(Error::invalid(
                             fastdata_types::Stage::Request,
                             format!("column '{}' is ambiguous: {}", shorten(&name.text), names.join(", ")),

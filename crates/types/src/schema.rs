@@ -170,6 +170,15 @@ impl Type {
             _ => None,
         }
     }
+    /// One of [`children`](Type::children), without listing the others.
+    fn child(&self, position: usize) -> Option<&Field> {
+        match self {
+            Type::Primitive(_) => None,
+            Type::Struct(s) => s.fields.get(position),
+            Type::List(l) => Some(&l.element).filter(|_| position == 0),
+            Type::Map(m) => [&m.key, &m.value].get(position).copied(),
+        }
+    }
     /// The fields directly below, in order: struct fields, the element, or key and value.
     pub fn children(&self) -> Vec<&Field> {
         match self {
@@ -244,7 +253,7 @@ impl Schema {
         let mut field = &self.fields[path[0] as usize];
         let mut out = vec![field];
         for step in &path[1..] {
-            field = field.ty.children()[*step as usize];
+            field = field.ty.child(*step as usize)?;
             out.push(field);
         }
         Some(out)
@@ -264,6 +273,10 @@ impl Schema {
     /// Names match exactly, else case-insensitively where that is unique. Paths go through structs; lists and maps are
     /// entered by the names `element`, `key` and `value`.
     pub fn resolve(&self, path: &str) -> Result<Vec<&Field>> {
+        // Every dot may end a name: no column lies deeper, and no path costs more to look for.
+        if path.matches('.').count() > MAX_TYPE_DEPTH {
+            return Err(self.unknown_column(path));
+        }
         resolve_in(&self.fields.iter().collect::<Vec<_>>(), path, Vec::new(), 0)
             .unwrap_or_else(Err)
             .map_err(|e| if e.kind() == ErrorKind::NotFound { self.unknown_column(path) } else { e })
@@ -272,17 +285,27 @@ impl Schema {
     fn unknown_column(&self, path: &str) -> Error {
         let names: Vec<String> = self.ids().filter_map(|id| self.full_name(id)).collect();
         let near = nearest(path, names.iter().map(String::as_str));
-        let error = Error::not_found(Stage::Request, format!("no column named '{path}'"));
+        let error = Error::not_found(Stage::Request, format!("no column named '{}'", short(path)));
         if near.is_empty() {
-            let mut top: Vec<&str> = self.fields.iter().map(|f| f.name.as_str()).take(20).collect();
-            if self.fields.len() > 20 {
-                top.push("...");
-            }
-            error.advice(format!("the columns are: {}", top.join(", ")))
+            let top: Vec<&str> = self.fields.iter().map(|f| f.name.as_str()).collect();
+            error.advice(format!("the columns are: {}", listed(&top)))
         } else {
-            error.advice(format!("did you mean: {}", near.join(", ")))
+            error.advice(format!("did you mean: {}", listed(&near)))
         }
     }
+}
+
+/// Names come from files and requests: a message shows at most this much of one.
+fn short(name: &str) -> String {
+    let cut: String = name.chars().take(80).collect();
+    if cut.len() < name.len() { format!("{cut}...") } else { cut }
+}
+
+/// The first twenty names.
+fn listed(names: &[&str]) -> String {
+    let shown: Vec<String> = names.iter().take(20).map(|name| short(name)).collect();
+    let more = if names.len() > 20 { ", ..." } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 fn index_field(field: &Field, path: &mut Vec<u32>, index: &mut HashMap<i32, Vec<u32>>) -> Result<()> {
@@ -290,7 +313,7 @@ fn index_field(field: &Field, path: &mut Vec<u32>, index: &mut HashMap<i32, Vec<
         return Err(Error::limit(Stage::Catalog, format!("schema nests deeper than {MAX_TYPE_DEPTH} levels")));
     }
     if index.insert(field.id, path.clone()).is_some() {
-        return Err(Error::corrupt(Stage::Catalog, format!("two fields share the id {} (one is '{}')", field.id, field.name)));
+        return Err(Error::corrupt(Stage::Catalog, format!("two fields share the id {} (one is '{}')", field.id, short(&field.name))));
     }
     for (position, child) in field.ty.children().into_iter().enumerate() {
         path.push(position as u32);
@@ -302,16 +325,19 @@ fn index_field(field: &Field, path: &mut Vec<u32>, index: &mut HashMap<i32, Vec<
 
 /// `Err` is a hard refusal (ambiguity); `Ok(Err)` with kind not-found means "no such path here".
 fn resolve_in<'a>(fields: &[&'a Field], path: &str, above: Vec<&'a Field>, depth: usize) -> Result<Result<Vec<&'a Field>>, Error> {
-    let not_found = || Error::not_found(Stage::Request, format!("no column named '{path}'"));
+    let not_found = || Error::not_found(Stage::Request, format!("no column named '{}'", short(path)));
     if depth > MAX_TYPE_DEPTH {
         return Ok(Err(not_found()));
     }
     for exact in [true, false] {
-        let matches = |name: &str, wanted: &str| if exact { name == wanted } else { name.to_lowercase() == wanted.to_lowercase() };
-        let whole: Vec<&&Field> = fields.iter().filter(|f| matches(&f.name, path)).collect();
+        let named = |wanted: &str| -> Vec<&&Field> {
+            let lower = wanted.to_lowercase();
+            fields.iter().filter(|f| if exact { f.name == wanted } else { f.name.to_lowercase() == lower }).collect()
+        };
+        let whole = named(path);
         if whole.len() > 1 {
             let names: Vec<&str> = whole.iter().map(|f| f.name.as_str()).collect();
-            return Err(Error::invalid(Stage::Request, format!("column '{path}' is ambiguous: {}", names.join(", ")))
+            return Err(Error::invalid(Stage::Request, format!("column '{}' is ambiguous: {}", short(path), listed(&names)))
                 .advice("write the name in its exact case"));
         }
         if let Some(field) = whole.first() {
@@ -321,9 +347,9 @@ fn resolve_in<'a>(fields: &[&'a Field], path: &str, above: Vec<&'a Field>, depth
         }
         for (dot, _) in path.match_indices('.') {
             let (head, tail) = (&path[..dot], &path[dot + 1..]);
-            let heads: Vec<&&Field> = fields.iter().filter(|f| matches(&f.name, head)).collect();
+            let heads = named(head);
             if heads.len() > 1 {
-                return Err(Error::invalid(Stage::Request, format!("column '{head}' is ambiguous in '{path}'"))
+                return Err(Error::invalid(Stage::Request, format!("column '{}' is ambiguous in '{}'", short(head), short(path)))
                     .advice("write the name in its exact case"));
             }
             if let Some(field) = heads.first() {
@@ -404,10 +430,26 @@ mod tests {
         assert!(unknown.advice_text().unwrap().contains("User.city"), "{unknown:?}");
     }
 
+    /// Names come from tables and from requests, of any length and any number.
+    #[test]
+    fn what_is_said_about_names_has_a_bounded_length() {
+        let long = "b".repeat(1 << 20);
+        let many = (0..5000).map(|id| Field::optional(id, if id % 2 == 0 { "Many" } else { "MANY" }, PrimitiveType::Int));
+        let fields = many.chain([Field::optional(5000, &long, PrimitiveType::Int)]).collect();
+        let s = Schema::new(0, fields).unwrap();
+        for path in ["many", "x", &format!("{long}x"), &format!("many.{long}"), &"a.".repeat(5000)] {
+            let error = s.resolve(path).unwrap_err();
+            let length = error.message().len() + error.advice_text().map_or(0, str::len);
+            assert!(length < 3000, "{length} bytes about {}", short(path));
+        }
+    }
+
     #[test]
     fn duplicate_ids_are_corrupt() {
         let fields = vec![Field::required(1, "a", PrimitiveType::Int), Field::required(1, "b", PrimitiveType::Int)];
         assert_eq!(Schema::new(0, fields).unwrap_err().kind(), ErrorKind::Corrupt);
+        let long = || Field::required(1, "a".repeat(1 << 20), PrimitiveType::Int);
+        assert!(Schema::new(0, vec![long(), long()]).unwrap_err().message().len() < 200, "names are cut before they are quoted");
     }
 
     #[test]

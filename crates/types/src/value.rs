@@ -154,44 +154,89 @@ impl Value {
     }
 
     /// Decodes the JSON form of a default value (spec "Appendix D: JSON single-value serialization"); JSON null is `Ok(None)`.
+    ///
+    /// Members that a struct leaves out take their own defaults, so that a few bytes may stand for a large value:
+    /// `limit-exceeded` beyond [`MAX_DEFAULT_BYTES`] of memory.
     pub fn from_json(json: &serde_json::Value, ty: &Type) -> Result<Option<Value>> {
-        use serde_json::Value as Json;
-        let wrong = || Error::corrupt(Stage::Catalog, format!("default value {} is no {ty}", short(json)));
-        if json.is_null() {
-            return Ok(None);
-        }
-        Ok(Some(match (ty, json) {
-            (Type::Primitive(p), _) => primitive_from_json(json, p).ok_or_else(wrong)?,
-            (Type::Struct(s), Json::Object(members)) => {
-                let mut values = Vec::with_capacity(s.fields.len());
-                for field in &s.fields {
-                    let member = members.get(&field.id.to_string());
-                    values.push(match member {
-                        Some(json) => Value::from_json(json, &field.ty)?,
-                        None => field.initial_default.clone(),
-                    });
-                }
-                Value::Struct(values)
-            }
-            (Type::List(l), Json::Array(items)) => {
-                Value::List(items.iter().map(|item| Value::from_json(item, &l.element.ty)).collect::<Result<_>>()?)
-            }
-            (Type::Map(m), Json::Object(members)) => {
-                let array = |name: &str| members.get(name).and_then(Json::as_array).ok_or_else(wrong);
-                let (keys, values) = (array("keys")?, array("values")?);
-                if keys.len() != values.len() {
-                    return Err(wrong());
-                }
-                let mut entries = Vec::with_capacity(keys.len());
-                for (key, value) in keys.iter().zip(values) {
-                    let key = Value::from_json(key, &m.key.ty)?.ok_or_else(wrong)?;
-                    entries.push((key, Value::from_json(value, &m.value.ty)?));
-                }
-                Value::Map(entries)
-            }
-            _ => return Err(wrong()),
-        }))
+        decode_default(json, ty, &mut Room { left: MAX_DEFAULT_BYTES })
     }
+
+    /// Bytes that it takes in memory beside itself, without what allocators add.
+    pub fn heap_bytes(&self) -> usize {
+        let of = |value: &Option<Value>| size_of::<Option<Value>>() + value.as_ref().map_or(0, Value::heap_bytes);
+        match self {
+            Value::String(text) => text.len(),
+            Value::Fixed(bytes) | Value::Binary(bytes) => bytes.len(),
+            Value::Struct(values) | Value::List(values) => values.iter().map(of).sum(),
+            Value::Map(entries) => entries.iter().map(|(key, value)| size_of::<Value>() + key.heap_bytes() + of(value)).sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// Most memory that one default value may take.
+const MAX_DEFAULT_BYTES: usize = 16 << 20;
+
+/// What the members of a default value that its JSON leaves out may still take.
+struct Room {
+    left: usize,
+}
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<()> {
+        let too_large = || Error::limit(Stage::Catalog, format!("the default value takes more than {MAX_DEFAULT_BYTES} bytes"));
+        self.left = self.left.checked_sub(bytes).ok_or_else(too_large)?;
+        Ok(())
+    }
+}
+
+fn decode_default(json: &serde_json::Value, ty: &Type, room: &mut Room) -> Result<Option<Value>> {
+    use serde_json::Value as Json;
+    let kind = || match ty {
+        Type::Primitive(primitive) => primitive.to_string(),
+        Type::Struct(_) => "struct".to_owned(),
+        Type::List(_) => "list".to_owned(),
+        Type::Map(_) => "map".to_owned(),
+    };
+    let wrong = || Error::corrupt(Stage::Catalog, format!("default value {} is no {}", short(json), kind()));
+    if json.is_null() {
+        return Ok(None);
+    }
+    Ok(Some(match (ty, json) {
+        (Type::Primitive(p), _) => primitive_from_json(json, p).ok_or_else(wrong)?,
+        (Type::Struct(s), Json::Object(members)) => {
+            room.take(s.fields.len().saturating_mul(size_of::<Option<Value>>()))?;
+            let mut values = Vec::with_capacity(s.fields.len());
+            for field in &s.fields {
+                let member = members.get(&field.id.to_string());
+                values.push(match member {
+                    Some(json) => decode_default(json, &field.ty, room)?,
+                    None => {
+                        room.take(field.initial_default.as_ref().map_or(0, Value::heap_bytes))?;
+                        field.initial_default.clone()
+                    }
+                });
+            }
+            Value::Struct(values)
+        }
+        (Type::List(l), Json::Array(items)) => {
+            Value::List(items.iter().map(|item| decode_default(item, &l.element.ty, room)).collect::<Result<_>>()?)
+        }
+        (Type::Map(m), Json::Object(members)) => {
+            let array = |name: &str| members.get(name).and_then(Json::as_array).ok_or_else(wrong);
+            let (keys, values) = (array("keys")?, array("values")?);
+            if keys.len() != values.len() {
+                return Err(wrong());
+            }
+            let mut entries = Vec::with_capacity(keys.len());
+            for (key, value) in keys.iter().zip(values) {
+                let key = decode_default(key, &m.key.ty, room)?.ok_or_else(wrong)?;
+                entries.push((key, decode_default(value, &m.value.ty, room)?));
+            }
+            Value::Map(entries)
+        }
+        _ => return Err(wrong()),
+    }))
 }
 
 fn short(json: &serde_json::Value) -> String {
@@ -288,7 +333,7 @@ pub fn parse_decimal(text: &str, scale: u8) -> Option<i128> {
         let digit = char::from(digit).to_digit(10)?;
         unscaled = unscaled.checked_mul(10)?.checked_add(i128::from(digit))?;
     }
-    let shift = i32::from(scale).checked_add(exponent)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+    let shift = i64::from(scale) + i64::from(exponent) - i64::try_from(fraction.len()).ok()?;
     if unscaled != 0 {
         for _ in 0..shift.max(0) {
             unscaled = unscaled.checked_mul(10)?;
@@ -359,6 +404,7 @@ pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Field;
 
     #[test]
     fn bounds_are_decoded_by_their_length() {
@@ -378,9 +424,35 @@ mod tests {
         assert_eq!(parse_decimal("1e3", 2), Some(100_000));
         assert_eq!(parse_decimal(".", 2), None);
         assert_eq!(parse_decimal("0e999999999", 2), Some(0));
+        for lost in ["1e-2147483648", "1e2147483647", "-5e-2147483648"] {
+            assert_eq!(parse_decimal(lost, 0), None, "{lost}");
+        }
         for v in [0, 1, -1, 127, 128, -128, -129, i128::from(i64::MAX), -(10i128.pow(37))] {
             assert_eq!(i128_from_be_bytes(&i128_to_be_bytes(v)), Some(v));
         }
+    }
+
+    /// `{}` stands for all members and their defaults: three bytes of JSON for a megabyte, or for a thousand columns.
+    #[test]
+    fn default_values_that_explode_end_at_the_limit() {
+        let of = |fields: Vec<Field>, items: usize| {
+            let ty = Type::list(1, false, Type::structure(fields));
+            Value::from_json(&serde_json::Value::Array(vec![serde_json::json!({}); items]), &ty)
+        };
+        let long = || vec![Field::optional(2, "s", PrimitiveType::String).with_default(Value::String("a".repeat(1 << 20)))];
+        let wide = || (2..10_002).map(|id| Field::optional(id, "c", PrimitiveType::Int)).collect();
+        for fields in [long(), wide()] {
+            let Ok(Some(Value::List(items))) = of(fields.clone(), 10) else { panic!() };
+            assert_eq!(items.len(), 10);
+            assert_eq!(of(fields, 100_000).unwrap_err().kind(), crate::ErrorKind::LimitExceeded);
+        }
+    }
+
+    #[test]
+    fn the_message_about_a_wrong_default_is_short() {
+        let fields = (0..1000).map(|id| Field::optional(id, "x".repeat(1000), PrimitiveType::Int)).collect();
+        let error = Value::from_json(&serde_json::json!("a".repeat(100_000)), &Type::structure(fields)).unwrap_err();
+        assert!(error.message().len() < 200 && error.message().ends_with("is no struct"), "{}", error.message().len());
     }
 
     #[test]

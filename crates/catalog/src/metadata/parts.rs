@@ -12,9 +12,18 @@ use std::sync::Arc;
 /// The id of the first partition field of a version 1 spec that gives none (spec "Partition Specs").
 const FIRST_PARTITION_FIELD_ID: i32 = 1000;
 const MAIN: &str = "main";
+/// Schemas of one table, and partition fields of all its specs together. The source of each field is looked for in each schema, and each
+/// partition of each file has a value for each field of its spec.
+const MAX_SCHEMAS: usize = 100_000;
+const MAX_PARTITION_FIELDS: usize = 10_000;
 
 fn corrupt(message: String) -> Error {
     Error::corrupt(Stage::Catalog, message)
+}
+
+fn too_many(what: &str, most: usize) -> Error {
+    Error::limit(Stage::Catalog, format!("the table has more than {most} {what}"))
+        .advice("expire old schemas and partition specs of the table")
 }
 
 pub fn schemas(version: u8, list: Option<Vec<raw::Schema>>, single: Option<raw::Schema>, current: Option<i32>) -> Result<ById<SchemaRef>> {
@@ -22,9 +31,13 @@ pub fn schemas(version: u8, list: Option<Vec<raw::Schema>>, single: Option<raw::
         list.as_ref().ok_or_else(|| missing("schemas"))?;
         current.ok_or_else(|| missing("current-schema-id"))?;
     }
+    let list = list.unwrap_or_default();
+    if list.len() > MAX_SCHEMAS {
+        return Err(too_many("schemas", MAX_SCHEMAS));
+    }
     let mut converter = Schemas::default();
     let mut schemas = BTreeMap::new();
-    for raw in list.unwrap_or_default() {
+    for raw in list {
         let schema = converter.convert(raw)?;
         let id = schema.id;
         if schemas.insert(id, Arc::new(schema)).is_some() {
@@ -57,8 +70,13 @@ pub fn partition_specs(
         list.as_ref().ok_or_else(|| missing("partition-specs"))?;
         default.ok_or_else(|| missing("default-spec-id"))?;
     }
+    let list = list.unwrap_or_default();
+    let fields: usize = list.iter().map(|spec| spec.fields.len()).sum();
+    if fields + single.as_ref().map_or(0, Vec::len) > MAX_PARTITION_FIELDS {
+        return Err(too_many("partition fields", MAX_PARTITION_FIELDS));
+    }
     let mut specs = BTreeMap::new();
-    for raw in list.unwrap_or_default() {
+    for raw in list {
         let spec = partition_spec(raw.spec_id, raw.fields)?;
         if specs.insert(raw.spec_id, Arc::new(spec)).is_some() {
             return Err(corrupt(format!("two partition specs have the id {}", raw.spec_id)));

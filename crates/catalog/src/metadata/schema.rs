@@ -12,10 +12,14 @@ const MAX_FIELDS: usize = 2_000_000;
 /// Bytes of JSON of one default value.
 const MAX_DEFAULT_BYTES: usize = 1 << 20;
 
-/// Converts schemas, counting the fields of all of them.
+/// Memory for the default values of all schemas of one table together: a few bytes of JSON may stand for a large value.
+const MAX_DEFAULTS_TOGETHER: usize = 64 << 20;
+
+/// Converts schemas, counting the fields and the default values of all of them.
 #[derive(Default)]
 pub struct Schemas {
     fields_seen: usize,
+    default_bytes: usize,
 }
 
 impl Schemas {
@@ -40,6 +44,11 @@ impl Schemas {
             Some(json) => default_value(json.get(), &ty).map_err(|e| e.context(format!("column '{}'", short(&raw.name))))?,
             None => None,
         };
+        self.default_bytes += initial_default.as_ref().map_or(0, Value::heap_bytes);
+        if self.default_bytes > MAX_DEFAULTS_TOGETHER {
+            return Err(Error::limit(Stage::Catalog, format!("default values take more than {MAX_DEFAULTS_TOGETHER} bytes together"))
+                .advice("expire old schemas of the table"));
+        }
         Ok(Field { id: raw.id, name: raw.name, required: raw.required, ty, doc: raw.doc, initial_default })
     }
 

@@ -213,6 +213,24 @@ fn the_initial_default_is_read_and_the_write_default_never() {
     assert!(e.kind() == ErrorKind::Corrupt && e.message().contains("'c'"), "{e}");
 }
 
+/// Each of them is small as JSON and within its own limit.
+#[test]
+fn default_values_that_explode_are_refused_for_all_columns_together() {
+    let long = "x".repeat(1 << 20);
+    let column = |id: usize| {
+        let member = json!({"id": id + 2, "name": "m", "required": false, "type": "string", "initial-default": long});
+        let element = json!({"type": "struct", "fields": [member]});
+        json!({"id": id, "name": "l", "required": false, "initial-default": vec![json!({}); 10],
+            "type": {"type": "list", "element-id": id + 1, "element-required": false, "element": element}})
+    };
+    let table = |columns: usize| {
+        let fields: Vec<Json> = (0..columns).map(|at| column(10 * at + 10)).collect();
+        with("schemas", json!([{"type": "struct", "schema-id": 0, "fields": fields}]))
+    };
+    assert!(parse(&table(5)).is_ok());
+    assert_eq!(kind_of(&table(6)), ErrorKind::LimitExceeded);
+}
+
 #[test]
 fn a_spec_keeps_fields_of_dropped_columns_unknown_transforms_and_several_sources() {
     let spec = json!([{"spec-id": 0, "fields": [
@@ -229,6 +247,20 @@ fn a_spec_keeps_fields_of_dropped_columns_unknown_transforms_and_several_sources
         kind_of(&with("partition-specs", json!([{"spec-id": 0, "fields": [{"name": "p", "transform": "identity"}]}]))),
         ErrorKind::Corrupt
     );
+}
+
+#[test]
+fn more_schemas_and_partition_fields_than_can_be_looked_through_are_refused() {
+    let specs = |each: usize| {
+        let fields =
+            |spec: usize| (0..each).map(move |at| json!({"name": "p", "transform": "void", "source-id": 1, "field-id": spec * each + at}));
+        json!((0..4).map(|id| json!({"spec-id": id, "fields": fields(id).collect::<Vec<_>>()})).collect::<Vec<_>>())
+    };
+    assert!(parse(&with("partition-specs", specs(2_500))).is_ok());
+    assert_eq!(kind_of(&with("partition-specs", specs(2_501))), ErrorKind::LimitExceeded);
+    let schemas = |count: usize| json!((0..count).map(|id| json!({"type": "struct", "schema-id": id, "fields": []})).collect::<Vec<_>>());
+    assert!(parse(&with("schemas", schemas(100_000))).is_ok());
+    assert_eq!(kind_of(&with("schemas", schemas(100_001))), ErrorKind::LimitExceeded);
 }
 
 #[test]

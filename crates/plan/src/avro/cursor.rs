@@ -14,6 +14,7 @@ const BAD_COUNT: Fault = "an item count is larger than the bytes that are left";
 const BAD_LENGTH: Fault = "a length is negative or larger than the bytes that are left";
 const BAD_VARINT: Fault = "an integer is longer than ten bytes";
 const BAD_BRANCH: Fault = "a union names a branch that its schema does not have";
+const EMPTY_ITEM: Fault = "an item of a list takes no bytes";
 const TOO_DEEP: Fault = "values nest too deep";
 pub(crate) const WRONG_TYPE: Fault = "a value has another type than its field may have";
 
@@ -141,12 +142,17 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Calls `visit` at the start of each item of an array whose items take at least one byte. `visit` must consume the item.
+    /// Calls `visit` at the start of each item of an array. `visit` must consume the item, which must take at least one byte: a few bytes
+    /// could claim any number of items that take none.
     pub fn items(&mut self, mut visit: impl FnMut(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
         while let Some(block) = self.item_block()? {
             self.check_count(block.count)?;
             for _ in 0..block.count {
+                let start = self.at;
                 visit(self)?;
+                if self.at == start {
+                    return Err(EMPTY_ITEM);
+                }
             }
         }
         Ok(())

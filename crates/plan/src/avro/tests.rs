@@ -158,6 +158,64 @@ fn hostile_values_are_corrupt() {
     assert_eq!(decode("m0.avro", &file(empty, &[number(1 << 60), number(0)].concat())).unwrap(), 1);
 }
 
+/// Stepped over, items of no bytes cost nothing; read one by one, they could be claimed again and again.
+#[test]
+fn items_that_take_no_bytes_are_never_read_one_by_one() {
+    let replaced = |from: &str, to: &str| {
+        let schema = manifest_schema(&[]).replacen(from, to, 1);
+        assert_ne!(schema, manifest_schema(&[]), "{from}");
+        schema
+    };
+    let nulls = replaced(r#""items":"long""#, r#""items":"null""#);
+    let map = |value: &str| format!(r#"{{"name":"key","type":"int","field-id":119}},{{"name":"value","type":"{value}","field-id":120}}"#);
+    let records = replaced(&map("long"), &map("null").replace(r#""type":"int""#, r#""type":"null""#));
+    let offsets = EntrySpec { split_offsets: Some(vec![]), ..EntrySpec::data("a") };
+    let counts = EntrySpec { value_counts: [(1, 0)].into(), ..EntrySpec::data("a") };
+    for (schema, spec, written) in [(nulls, offsets, vec![2, 0]), (records, counts, vec![2, 2, 2, 0, 0])] {
+        // The list as it was written, and in its place one of nine items that take no bytes.
+        let block = block_of(&[spec]);
+        let found: Vec<usize> = (0..block.len()).filter(|at| block[*at..].starts_with(&written)).collect();
+        let refused = found.iter().any(|at| {
+            let evil = [&block[..*at], &[2, 18, 0], &block[*at + written.len()..]].concat();
+            let error = decode("m0.avro", &container(&schema, "null", &[], &[(1, evil)])).err();
+            error.is_some_and(|error| error.kind() == ErrorKind::Corrupt && error.message().contains("takes no bytes"))
+        });
+        assert!(refused, "{schema}");
+    }
+}
+
+#[test]
+fn a_partition_spec_of_any_length_in_the_header_is_refused() {
+    let field = r#"{"source-id":1,"name":"","transform":"identity"}"#;
+    let file = |fields: usize| {
+        let spec = format!("[{}]", vec![field; fields].join(","));
+        container(&manifest_schema(&[]), "null", &[("partition-spec", &spec)], &[(1, block_of(&[EntrySpec::data("a")]))])
+    };
+    assert_eq!(decode("m0.avro", &file(1000)).unwrap(), 1);
+    assert!(fails(&file(100_000), ErrorKind::LimitExceeded).contains("partition spec"));
+}
+
+/// One byte of a list becomes a summary of sixty: what all of them take is bounded, and no manifest is lost by it.
+#[test]
+fn summaries_beyond_the_bound_are_not_kept() {
+    let schema = r#"{"type":"record","name":"manifest_file","fields":[{"name":"manifest_path","type":"string","field-id":500},
+        {"name":"partitions","field-id":507,"type":{"type":"array","items":{"type":"record","name":"r508","fields":[
+            {"name":"contains_null","type":"boolean","field-id":509}]}}}]}"#;
+    let mut block = Vec::new();
+    for _ in 0..3000 {
+        bytes(&mut block, b"m");
+        long(&mut block, 1000);
+        block.extend([0; 1000]);
+        long(&mut block, 0);
+    }
+    let manifests = crate::manifest::list::read("l", &container(schema, "null", &[], &[(3000, block)])).unwrap();
+    assert_eq!(manifests.len(), 3000);
+    let kept = manifests.iter().filter(|m| m.partitions.is_some()).count();
+    assert!(manifests[0].partitions.as_ref().is_some_and(|summaries| summaries.len() == 1000));
+    let bytes = kept * 1000 * size_of::<crate::manifest::list::FieldSummary>();
+    assert!((32 << 20..=64 << 20).contains(&bytes), "{bytes}");
+}
+
 #[test]
 fn schemas_that_explode_or_recurse_are_bounded() {
     // Forty records, each holding the one before twice: 2^40 values of no bytes, or of one byte each.

@@ -42,6 +42,9 @@ static SUMMARY: [Wanted; 4] = [
 const MAX_MANIFESTS: usize = 1_000_000;
 /// No spec has this many fields; summaries beyond are not kept.
 const MAX_SUMMARIES: usize = 1_000;
+/// Memory for the summaries of all manifests of a list: one byte of the file can become a summary of sixty. Those of the manifests beyond are
+/// not kept, and nothing is pruned by them.
+const MAX_SUMMARY_BYTES: usize = 64 << 20;
 
 /// One manifest, as its list describes it.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,6 +93,13 @@ impl ManifestFile {
         self.added_files == Some(0) && self.existing_files == Some(0)
     }
 
+    /// Memory that its summaries take.
+    fn summary_bytes(&self) -> usize {
+        let bound = |bound: &Option<Vec<u8>>| bound.as_ref().map_or(0, Vec::capacity);
+        let of = |summary: &FieldSummary| size_of::<FieldSummary>() + bound(&summary.lower) + bound(&summary.upper);
+        self.partitions.iter().flatten().map(of).sum()
+    }
+
     /// How many live files the list says there are.
     pub fn live_files(&self) -> Option<u64> {
         u64::try_from(self.added_files?.checked_add(self.existing_files?)?).ok()
@@ -106,6 +116,7 @@ pub(crate) fn read(name: &str, bytes: &[u8]) -> Result<Vec<ManifestFile>> {
     }
     let summaries = program.node(PARTITIONS).and_then(|node| Summaries::of(&container, node));
     let mut manifests = Vec::new();
+    let mut summary_bytes = 0;
     let mut slots = [Slot::Null; SLOTS];
     container.blocks(|count, block| {
         let mut cursor = Cursor::new(block);
@@ -115,7 +126,14 @@ pub(crate) fn read(name: &str, bytes: &[u8]) -> Result<Vec<ManifestFile>> {
                 return Err(Error::limit(Stage::Plan, format!("'{name}' lists more than {MAX_MANIFESTS} manifests"))
                     .advice("rewrite the table's manifests"));
             }
-            manifests.push(manifest(&container, block, &slots, summaries.as_ref())?);
+            let mut manifest = manifest(&container, block, &slots, summaries.as_ref())?;
+            let bytes = manifest.summary_bytes();
+            if summary_bytes + bytes > MAX_SUMMARY_BYTES {
+                manifest.partitions = None;
+            } else {
+                summary_bytes += bytes;
+            }
+            manifests.push(manifest);
         }
         if cursor.is_empty() { Ok(()) } else { Err(container.corrupt("a block has bytes after its last entry")) }
     })?;

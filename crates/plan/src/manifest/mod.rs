@@ -46,6 +46,9 @@ pub fn decode_list(name: &str, bytes: &[u8]) -> Result<u64> {
     Ok(list::read(name, bytes)?.len() as u64)
 }
 
+/// Longest partition spec in a manifest's header, in bytes: some hundred fields. Each tuple has a value for each field.
+const MAX_SPEC_JSON: usize = 64 << 10;
+
 /// The partition spec that the manifest's own header carries, for manifests whose spec the table's metadata no longer has.
 pub(crate) fn header_spec(reader: &ManifestReader<'_>) -> Result<Option<PartitionSpec>> {
     let Some(fields) = reader.container.header("partition-spec") else { return Ok(None) };
@@ -55,6 +58,10 @@ pub(crate) fn header_spec(reader: &ManifestReader<'_>) -> Result<Option<Partitio
             format!("'{}' is corrupt: its header has a partition spec that cannot be parsed", reader.container.name()),
         )
     };
+    if fields.len() > MAX_SPEC_JSON {
+        let message = format!("'{}' has a partition spec of more than {MAX_SPEC_JSON} bytes in its header", reader.container.name());
+        return Err(Error::limit(Stage::Plan, message).advice("rewrite the table's manifests"));
+    }
     let json: serde_json::Value = serde_json::from_slice(fields).map_err(|e| wrong().source(e))?;
     // Some writers put the whole spec there, some its fields only.
     let fields = json.get("fields").unwrap_or(&json).as_array().ok_or_else(wrong)?;
