@@ -304,6 +304,34 @@ async fn blocks_come_in_table_order_and_odd_paths_stay_as_they_are() {
     let blocks: Vec<(u32, u64, u64)> = plan.blocks.iter().map(|b| (b.file, b.start, b.end)).collect();
     assert_eq!(blocks, [(0, 0, 500), (0, 500, 1000), (1, 0, 1000), (2, 0, 1000), (3, 0, 1000)]);
     assert_eq!((plan.report.row_groups_estimated, plan.report.bytes, plan.report.rows_estimated), (5, 4000, 40));
+/// Told by the snapshot's key, by the manifest's key metadata in its list, or only by the file's first bytes.
+#[tokio::test]
+async fn encrypted_manifest_lists_and_manifests_are_refused_by_table_file_and_feature() {
+    let table = || TestTable::unpartitioned().data(1, &[EntrySpec::data("f")]);
+    let with_key = |table: &mut TestTable, key: &[u8]| table.manifests[0].key_metadata = Some(key.to_vec());
+    let with_object =
+        |table: &mut TestTable, path: &str| drop(table.store.objects.insert(path.into(), (&b"AGS1\0\0\x10\0rest"[..]).into()));
+    let mut keyed_list = table();
+    let mut first = snapshot(1, None, "append");
+    first.key_id = Some("k".into());
+    keyed_list.metadata.snapshots = vec![Arc::new(first)];
+    let (mut keyed, mut list, mut opaque) = (table(), table(), table());
+    with_key(&mut keyed, &[9]);
+    with_object(&mut list, "list-1");
+    with_object(&mut opaque, "m0");
+    for (table, file, opens) in [(keyed_list, "'list-1'", 0), (list, "'list-1'", 1), (keyed, "'m0'", 1), (opaque, "'m0'", 2)] {
+        let state = table.state();
+        let error = plan(Arc::clone(&state), &ScanRequest::table("t"), None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(["table 'ns.t'", file, "encrypted"].iter().all(|part| error.message().contains(part)), "{error}");
+        let opened = format!("{:?}", state.store).matches("\"list-1\", \"m0\"").count();
+        assert_eq!(opened, usize::from(opens == 2), "{:?}", state.store);
+    }
+    let mut empty_key = table();
+    with_key(&mut empty_key, &[]);
+    assert_eq!(empty_key.plan(None).await.unwrap().files.len(), 1);
+}
+
 }
 
 #[tokio::test]
