@@ -345,4 +345,9 @@ async fn a_sample_plans_fewer_blocks_of_the_same_files() {
     assert!((60..140).contains(&first.files.len()));
     assert_eq!(paths(&first), paths(&again));
     assert_ne!(paths(&first), paths(&other));
+    let mut elsewhere = TestTable::unpartitioned().data(1, &[EntrySpec::data("f")]);
+    elsewhere.metadata.location = "secret/t".into();
+    let error = elsewhere.plan(None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LocationNotAllowed);
+    assert!(error.message().starts_with("the table's own location"), "{error}");
 }
