@@ -23,6 +23,28 @@ async fn null_sequence_numbers_inherit_only_for_added_entries() {
     assert_eq!(plan.files[0].sequence_number, 0);
 }
 
+/// Spec "Manifest Entry Fields". An incremental scan is where it shows: only what the snapshot itself added counts.
+#[tokio::test]
+async fn a_null_snapshot_id_inherits_the_one_that_added_the_manifest() {
+    let entries = [
+        EntrySpec { snapshot_id: None, ..EntrySpec::data("inherits") },
+        EntrySpec { snapshot_id: Some(2), ..EntrySpec::data("own") },
+        EntrySpec { snapshot_id: Some(1), ..EntrySpec::data("another") },
+    ];
+    let mut table = TestTable::unpartitioned();
+    table.metadata = crate::testing::metadata(
+        crate::testing::schema(),
+        vec![spec(0, &[])],
+        vec![snapshot(1, None, "append"), snapshot(2, Some(1), "append")],
+    );
+    let listed = ListedManifest { path: "m".into(), added_snapshot_id: 2, sequence_number: 2, ..Default::default() };
+    table.store.objects.insert("list-1".into(), manifest_list(&[]).into());
+    table.store.objects.insert("list-2".into(), manifest_list(&[listed]).into());
+    table.store.objects.insert("m".into(), manifest(&[], &entries).into());
+    let request = ScanRequest { from_snapshot_id: Some(1), ..ScanRequest::table("t") };
+    assert_eq!(paths(&plan(table.state(), &request, None).await.unwrap()), ["inherits", "own"]);
+}
+
 #[tokio::test]
 async fn deleted_entries_are_never_live() {
     let gone = EntrySpec { status: 2, ..EntrySpec::data("gone") };
@@ -180,6 +202,24 @@ async fn an_incremental_scan_takes_what_appends_added_and_no_deletes() {
     assert_eq!(paths(&plan(state, &request(2, 3), None).await.unwrap()), [""; 0]);
 }
 
+/// Spec "Partition Transforms": the result of `day` is an int, which writers annotate as a date or do not.
+#[tokio::test]
+async fn days_of_a_partition_are_stored_as_int_or_date_and_prune_alike() {
+    for ty in [r#""int""#, r#"{"type":"int","logicalType":"date"}"#] {
+        let column: [PartitionColumn; 1] = [(1000, "p0", ty)];
+        let file = |path: &str, day: i32| EntrySpec::data(path).partition(vec![Some(Value::Date(day))]);
+        let state = || {
+            let table = TestTable::new(vec![spec(0, &[(4, "day")])]);
+            table.manifest(listed(1), &column, &[file("a", 3), file("b", 9)]).state()
+        };
+        let all = plan(state(), &ScanRequest::table("t"), None).await.unwrap();
+        assert_eq!(all.files.iter().map(|f| f.partition[0].clone()).collect::<Vec<_>>(), [Some(Value::Date(3)), Some(Value::Date(9))]);
+        let day = crate::testing::column(4, fastdata_types::PrimitiveType::Date);
+        let filter = crate::testing::compare(day, CompareOp::GtEq, crate::testing::literal(Value::Date(9)));
+        assert_eq!(paths(&plan(state(), &ScanRequest::table("t"), Some(filter)).await.unwrap()), ["b"], "{ty}");
+    }
+}
+
 #[tokio::test]
 async fn partition_tuples_are_typed_through_the_manifests_own_spec() {
     // The same field as an int, as a date, and without a field id under a name that Avro does not allow.
@@ -264,46 +304,6 @@ async fn data_files_that_cannot_be_read_are_refused_by_table_file_and_feature_un
     assert!(TestTable::unpartitioned().data(1, &[empty_key]).plan(None).await.is_ok());
 }
 
-#[tokio::test]
-async fn numbers_that_cannot_be_are_corrupt_and_locations_outside_the_policy_are_refused() {
-    for entry in [
-        EntrySpec { record_count: -5, ..EntrySpec::data("f") },
-        EntrySpec { file_size: -1, ..EntrySpec::data("f") },
-        EntrySpec { file_size: 0, ..EntrySpec::data("f") },
-    ] {
-        assert_eq!(TestTable::unpartitioned().data(1, &[entry]).plan(None).await.unwrap_err().kind(), ErrorKind::Corrupt);
-    }
-    let table = TestTable::unpartitioned().data(1, &[EntrySpec { file_size: 1 << 62, ..EntrySpec::data("f") }]);
-    assert_eq!(table.plan(None).await.unwrap().blocks[0].end, 1 << 62);
-    let error = TestTable::unpartitioned().data(1, &[EntrySpec::data("secret/x")]).plan(None).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::LocationNotAllowed);
-    let missing =
-        TestTable { manifests: vec![ListedManifest { path: "nowhere".into(), ..Default::default() }], ..TestTable::unpartitioned() };
-    assert_eq!(missing.plan(None).await.unwrap_err().kind(), ErrorKind::MissingFile);
-}
-
-#[tokio::test]
-async fn entries_of_the_wrong_kind_are_corrupt() {
-    let table = TestTable::unpartitioned().data(1, &[EntrySpec::equality("e", &[1])]);
-    assert_eq!(table.plan(None).await.unwrap_err().kind(), ErrorKind::Corrupt);
-    let table = TestTable::unpartitioned().data(1, &[EntrySpec::data("d")]).deletes(2, &[EntrySpec::data("d")]);
-    assert_eq!(table.plan(None).await.unwrap_err().kind(), ErrorKind::Corrupt);
-}
-
-#[tokio::test]
-async fn blocks_come_in_table_order_and_odd_paths_stay_as_they_are() {
-    let odd = "s3://b/a//b%20c/ä b=%3A.parquet";
-    let entries = [
-        EntrySpec { split_offsets: Some(vec![4, 500]), ..EntrySpec::data("z").existing(1) },
-        EntrySpec { split_offsets: Some(vec![4, 5000]), ..EntrySpec::data("b").existing(2) },
-        EntrySpec::data(odd).existing(2),
-        EntrySpec::data("a").existing(2),
-    ];
-    let plan = TestTable::unpartitioned().data(3, &entries).plan(None).await.unwrap();
-    assert_eq!(paths(&plan), ["z", "a", "b", odd]);
-    let blocks: Vec<(u32, u64, u64)> = plan.blocks.iter().map(|b| (b.file, b.start, b.end)).collect();
-    assert_eq!(blocks, [(0, 0, 500), (0, 500, 1000), (1, 0, 1000), (2, 0, 1000), (3, 0, 1000)]);
-    assert_eq!((plan.report.row_groups_estimated, plan.report.bytes, plan.report.rows_estimated), (5, 4000, 40));
 /// Told by the snapshot's key, by the manifest's key metadata in its list, or only by the file's first bytes.
 #[tokio::test]
 async fn encrypted_manifest_lists_and_manifests_are_refused_by_table_file_and_feature() {
@@ -332,6 +332,51 @@ async fn encrypted_manifest_lists_and_manifests_are_refused_by_table_file_and_fe
     assert_eq!(empty_key.plan(None).await.unwrap().files.len(), 1);
 }
 
+#[tokio::test]
+async fn numbers_that_cannot_be_are_corrupt_and_locations_outside_the_policy_are_refused() {
+    for entry in [
+        EntrySpec { record_count: -5, ..EntrySpec::data("f") },
+        EntrySpec { file_size: -1, ..EntrySpec::data("f") },
+        EntrySpec { file_size: 0, ..EntrySpec::data("f") },
+    ] {
+        assert_eq!(TestTable::unpartitioned().data(1, &[entry]).plan(None).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    let table = TestTable::unpartitioned().data(1, &[EntrySpec { file_size: 1 << 62, ..EntrySpec::data("f") }]);
+    assert_eq!(table.plan(None).await.unwrap().blocks[0].end, 1 << 62);
+    let error = TestTable::unpartitioned().data(1, &[EntrySpec::data("secret/x")]).plan(None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LocationNotAllowed);
+    let mut elsewhere = TestTable::unpartitioned().data(1, &[EntrySpec::data("f")]);
+    elsewhere.metadata.location = "secret/t".into();
+    let error = elsewhere.plan(None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LocationNotAllowed);
+    assert!(error.message().starts_with("the table's own location"), "{error}");
+    let missing =
+        TestTable { manifests: vec![ListedManifest { path: "nowhere".into(), ..Default::default() }], ..TestTable::unpartitioned() };
+    assert_eq!(missing.plan(None).await.unwrap_err().kind(), ErrorKind::MissingFile);
+}
+
+#[tokio::test]
+async fn entries_of_the_wrong_kind_are_corrupt() {
+    let table = TestTable::unpartitioned().data(1, &[EntrySpec::equality("e", &[1])]);
+    assert_eq!(table.plan(None).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    let table = TestTable::unpartitioned().data(1, &[EntrySpec::data("d")]).deletes(2, &[EntrySpec::data("d")]);
+    assert_eq!(table.plan(None).await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn blocks_come_in_table_order_and_odd_paths_stay_as_they_are() {
+    let odd = "s3://b/a//b%20c/ä b=%3A.parquet";
+    let entries = [
+        EntrySpec { split_offsets: Some(vec![4, 500]), ..EntrySpec::data("z").existing(1) },
+        EntrySpec { split_offsets: Some(vec![4, 5000]), ..EntrySpec::data("b").existing(2) },
+        EntrySpec::data(odd).existing(2),
+        EntrySpec::data("a").existing(2),
+    ];
+    let plan = TestTable::unpartitioned().data(3, &entries).plan(None).await.unwrap();
+    assert_eq!(paths(&plan), ["z", "a", "b", odd]);
+    let blocks: Vec<(u32, u64, u64)> = plan.blocks.iter().map(|b| (b.file, b.start, b.end)).collect();
+    assert_eq!(blocks, [(0, 0, 500), (0, 500, 1000), (1, 0, 1000), (2, 0, 1000), (3, 0, 1000)]);
+    assert_eq!((plan.report.row_groups_estimated, plan.report.bytes, plan.report.rows_estimated), (5, 4000, 40));
 }
 
 #[tokio::test]
@@ -345,9 +390,4 @@ async fn a_sample_plans_fewer_blocks_of_the_same_files() {
     assert!((60..140).contains(&first.files.len()));
     assert_eq!(paths(&first), paths(&again));
     assert_ne!(paths(&first), paths(&other));
-    let mut elsewhere = TestTable::unpartitioned().data(1, &[EntrySpec::data("f")]);
-    elsewhere.metadata.location = "secret/t".into();
-    let error = elsewhere.plan(None).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::LocationNotAllowed);
-    assert!(error.message().starts_with("the table's own location"), "{error}");
 }
