@@ -7,4 +7,5 @@ mod documents;
 mod flight;
 mod hostile;
 mod proto;
+mod planned_tables;
 mod support;
