@@ -103,8 +103,8 @@ pub struct TablesArgs {
     /// Only this namespace (or catalog.namespace)
     pub namespace: Option<String>,
     /// table or json
-    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
-    pub output: Listing,
+    #[arg(short = 'o', long, value_enum, default_value_t = Listing::Table)]
+    pub format: Listing,
 }
 
 #[derive(Debug, Args)]
@@ -112,8 +112,8 @@ pub struct TableArgs {
     /// See the end of `fastdata --help`
     pub table: String,
     /// table or json
-    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
-    pub output: Listing,
+    #[arg(short = 'o', long, value_enum, default_value_t = Listing::Table)]
+    pub format: Listing,
 }
 
 #[derive(Debug, Args)]
@@ -171,8 +171,8 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// table or json
-    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
-    pub output: Listing,
+    #[arg(short = 'o', long, value_enum, default_value_t = Listing::Table)]
+    pub format: Listing,
 }
 
 #[derive(Debug, Args)]
@@ -180,11 +180,11 @@ pub struct ScanArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// How to print rows [default: table on a terminal, jsonl in a pipe]
-    #[arg(short, long, value_enum)]
-    pub output: Option<Format>,
+    #[arg(short = 'o', long, value_enum)]
+    pub format: Option<Format>,
     /// Write here instead of standard output: aside first, renamed when complete
-    #[arg(long, value_name = "FILE", id = "output-file")]
-    pub output_file: Option<PathBuf>,
+    #[arg(long, alias = "output-file", value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// fast: as decoded; stable: table order, the same on any number of threads and at any budget
     #[arg(long, value_enum, default_value_t = OrderArg::Fast)]
     pub order: OrderArg,
@@ -214,7 +214,7 @@ pub struct ServeArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Aligned columns; the first 40 rows unless --limit or --output-file is given
+    /// Aligned columns; the first 40 rows unless --limit or --output is given
     Table,
     /// RFC 4180 with a header; NULL is empty, an empty string is ""
     Csv,

@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 pub async fn plan(engine: &Engine, args: &PlanArgs) -> Result<()> {
     let plan = engine.plan(&args.selection.request()?).await?;
-    if args.output == Listing::Json {
+    if args.format == Listing::Json {
         let mut report = serde_json::to_value(&plan.report).unwrap_or_default();
         report["table"] = json!(plan.table.display_name);
         report["columns"] = json!(plan.projection.fields.iter().map(|f| &f.name).collect::<Vec<_>>());
@@ -91,7 +91,7 @@ fn manifests_text(report: &PlanReport) -> String {
 
 pub async fn files(engine: &Engine, args: &PlanArgs) -> Result<()> {
     let plan = engine.plan(&args.selection.request()?).await?;
-    if args.output == Listing::Json {
+    if args.format == Listing::Json {
         let rows: Vec<Json> = plan.files.iter().map(|file| file_json(&plan, file)).collect();
         return print(&format!("{}\n", Json::Array(rows)));
     }

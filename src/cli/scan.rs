@@ -16,14 +16,17 @@ use std::time::Instant;
 
 pub async fn run(common: &Common, args: &ScanArgs) -> Result<()> {
     let mut request = args.request()?;
-    let to_terminal = args.output_file.is_none() && std::io::stdout().is_terminal();
-    let format = args.output.unwrap_or(if to_terminal { Format::Table } else { Format::Jsonl });
+    if args.format == Some(Format::None) && args.output.is_some() {
+        return Err(Error::invalid(Stage::Output, "-o none writes nothing, and --output names a file").advice("leave one of them out"));
+    }
+    let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
+    let format = args.format.unwrap_or(if to_terminal { Format::Table } else { Format::Jsonl });
     if to_terminal && matches!(format, Format::Parquet | Format::Arrow) {
         return Err(Error::invalid(Stage::Output, "parquet and arrow are binary and standard output is a terminal")
-            .advice("add --output-file FILE, or pipe the output"));
+            .advice("add --output FILE, or pipe the output"));
     }
     // One row more than is shown tells whether there are more.
-    let shown = (format == Format::Table && request.limit.is_none() && args.output_file.is_none()).then_some(output::TERMINAL_ROWS);
+    let shown = (format == Format::Table && request.limit.is_none() && args.output.is_none()).then_some(output::TERMINAL_ROWS);
     if let Some(shown) = shown {
         request.limit = Some(shown + 1);
     }
@@ -84,7 +87,7 @@ async fn pull(mut source: Source, args: &ScanArgs, format: Format, shown: Option
         let _ = writeln!(std::io::stderr(), "note: {note}");
     }
     let limited = args.selection.limit.is_some();
-    let mut sink: Box<dyn Sink> = output::open(format, args.output_file.as_deref(), Arc::clone(&source.schema), limited)?;
+    let mut sink: Box<dyn Sink> = output::open(format, args.output.as_deref(), Arc::clone(&source.schema), limited)?;
     let progress = Progress::start(source.rows_estimated, rows_to_terminal);
     let mut rows = 0u64;
     let mut more = false;

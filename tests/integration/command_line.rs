@@ -60,7 +60,7 @@ fn jsonl_is_the_default_in_a_pipe_and_every_line_is_an_object() {
 fn every_format_returns_the_same_rows() {
     let count = |format: &str, name: &str| {
         let path = warehouse().join(name);
-        succeed(warehouse(), &["scan", "tpch.nation", "--warehouse", "w", "-o", format, "--output-file", path.to_str().unwrap()]);
+        succeed(warehouse(), &["scan", "tpch.nation", "--warehouse", "w", "-o", format, "--output", path.to_str().unwrap()]);
         std::fs::read(path).unwrap()
     };
     let csv = String::from_utf8(count("csv", "n.csv")).unwrap();
@@ -89,7 +89,7 @@ fn a_failed_scan_leaves_no_file_behind() {
         "tpch.lineitem",
         "--where",
         "l_nothing = 1",
-        "--output-file",
+        "--output",
         target.to_str().unwrap(),
         "--warehouse",
         warehouse.to_str().unwrap(),
@@ -142,7 +142,7 @@ fn ctrl_c_removes_the_half_file() {
     // Enough scans in a row that one is caught half way.
     for _ in 0..20 {
         let mut child = fastdata(directory.path())
-            .args(["scan", "tpch.lineitem", "--threads", "1", "--output-file"])
+            .args(["scan", "tpch.lineitem", "--threads", "1", "--output"])
             .arg(&target)
             .arg("--warehouse")
             .arg(&warehouse)
