@@ -23,8 +23,7 @@ Exit status:
    70  a fault of fastdata itself
   130  interrupted
 
-A TABLE is namespace.table, catalog.namespace.table (parts quote as in SQL: ns.\"odd.name\"), a metadata JSON file, or a
-table directory such as ./warehouse/ns/table.";
+A TABLE is namespace.table, catalog.namespace.table (parts quote as in SQL: ns.\"odd.name\"), a metadata JSON file, or a table directory such as ./warehouse/ns/table.";
 
 /// Rows out of Apache Iceberg tables: fast, exact, bounded.
 #[derive(Debug, Parser)]
@@ -37,6 +36,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Common {
     /// An embedded warehouse: a directory with catalog.db (Iceberg's SQL catalog on SQLite) and local files
     #[arg(long, global = true, value_name = "DIR", env = "FASTDATA_WAREHOUSE")]
@@ -109,7 +109,7 @@ pub struct TablesArgs {
 
 #[derive(Debug, Args)]
 pub struct TableArgs {
-    /// See the end of `fastdata --help`
+    /// namespace.table, catalog.namespace.table, a metadata JSON file, or a table directory
     pub table: String,
     /// table or json
     #[arg(short = 'o', long, value_enum, default_value_t = Listing::Table)]
@@ -131,7 +131,7 @@ pub enum Listing {
 /// Which rows of which table.
 #[derive(Debug, Args)]
 pub struct Selection {
-    /// See the end of `fastdata --help`
+    /// namespace.table, catalog.namespace.table, a metadata JSON file, or a table directory
     pub table: String,
     /// Columns, in order; a dotted path reaches into a struct. Also _file, _pos, _spec_id, _partition, _row_id,
     /// _last_updated_sequence_number [default: all columns of the schema]
