@@ -304,6 +304,33 @@ fn every_problem_of_the_configuration_is_reported_at_once() {
     assert!(message.contains("memroy") && message.contains("threads") && message.contains("fastdata.toml"), "{message}");
 }
 
+/// What the file itself, its catalogs and their storage get wrong comes in one answer, each with its key and where it stands.
+#[test]
+fn problems_of_the_file_of_catalogs_and_of_their_storage_come_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "memroy = \"1GiB\"\ndefault-catalog = \"lak\"\n\
+        [catalogs.lake]\nuri = \"https://c.example.com\"\nwarehose = \"w\"\ns3.endpoint = \"minio\"\ns3.access-key-id = \"k\"\n\
+        [catalogs.team]\ntype = \"sql\"\nuri = \"sqlite:////x.db\"\n";
+    std::fs::write(directory.path().join("fastdata.toml"), text).unwrap();
+    let output = fastdata(directory.path()).args(["tables"]).env("FASTDATA_CATALOG__HIVE__URI", "nonsense").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8(output.stderr).unwrap();
+    for line in [
+        "fastdata.toml: memroy: unknown key; did you mean 'memory'?",
+        "fastdata.toml: default-catalog: 'lak' is not among the catalogs (hive, lake, team)",
+        "fastdata.toml: catalogs.lake: unknown property 'warehose' (did you mean: warehouse?)",
+        "fastdata.toml: catalogs.lake: storage properties: s3.endpoint: 'minio' is not of the form",
+        "fastdata.toml: catalogs.team: property 'warehouse' is missing",
+        "environment: catalogs.hive: property 'type' is missing",
+    ] {
+        assert!(message.contains(line), "{line}\nis missing in:\n{message}");
+    }
+    assert!(message.contains("6 problems") && message.contains("s3.secret-access-key"), "{message}");
+    let doctor = run(directory.path(), &["doctor"]);
+    let said = String::from_utf8(doctor.stdout).unwrap();
+    assert!(said.contains("FAIL  configuration") && said.contains("memroy") && said.contains("warehose"), "{said}");
+}
+
 #[test]
 fn help_is_there_for_every_command() {
     for command in ["", "tables", "describe", "snapshots", "files", "plan", "scan", "serve", "demo", "doctor"] {
