@@ -49,8 +49,7 @@ struct Source {
 async fn embedded(common: &Common, request: &ScanRequest) -> Result<Source> {
     let engine = super::engine(common)?;
     let scan = engine.scan(request).await?;
-    let mut notes = scan.plan.table.notes.clone();
-    notes.extend(scan.plan.report.notes.iter().cloned());
+    let notes = scan.plan.notes();
     let estimated = scan.plan.report.rows_estimated;
     let estimated = request.limit.map_or(estimated, |limit| estimated.min(limit as u64));
     Ok(Source {
@@ -65,20 +64,8 @@ async fn embedded(common: &Common, request: &ScanRequest) -> Result<Source> {
 async fn served(server: &str, request: &ScanRequest) -> Result<Source> {
     let client = fastdata_client::Client::connect(server).await?;
     let pull = client.scan(request).await?;
-    let stats = Arc::new(StatsCollector::default());
-    let counted = Arc::clone(&stats);
-    let batches = pull.batches.inspect(move |batch| {
-        if let Ok(batch) = batch {
-            StatsCollector::add(&counted.rows, batch.num_rows() as u64);
-            StatsCollector::add(&counted.batches, 1);
-            // What its rows take, whatever larger buffers they may lie in.
-            let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum();
-            let bytes = bytes as u64;
-            StatsCollector::add(&counted.bytes_returned, bytes);
-            StatsCollector::add(&counted.bytes_fetched, bytes);
-        }
-    });
-    Ok(Source { schema: pull.schema, rows_estimated: pull.rows_estimated, stats, notes: vec![], batches: Box::pin(batches) })
+    let estimated = pull.rows_estimated.map(|rows| request.limit.map_or(rows, |limit| rows.min(limit as u64)));
+    Ok(Source { schema: pull.schema, rows_estimated: estimated, stats: pull.stats, notes: pull.notes, batches: Box::pin(pull.batches) })
 }
 
 async fn pull(mut source: Source, args: &ScanArgs, format: Format, shown: Option<i64>, rows_to_terminal: bool) -> Result<()> {
@@ -127,7 +114,7 @@ async fn pull(mut source: Source, args: &ScanArgs, format: Format, shown: Option
     Ok(())
 }
 
-/// What a scan cost. A served scan knows the rows and bytes that came; the rest is the server's.
+/// What a scan cost. Of a server that does not tell its part only the rows and bytes that came are known.
 fn print_stats(out: &mut impl Write, stats: &ScanStats) {
     let seconds = stats.total_us as f64 / 1e6;
     let rate = if seconds > 0.0 { stats.bytes_returned as f64 / seconds } else { 0.0 };

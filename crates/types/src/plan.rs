@@ -32,6 +32,11 @@ impl ScanPlan {
     pub fn bytes(&self) -> u64 {
         self.blocks.iter().map(|block| block.end - block.start).sum()
     }
+
+    /// What the person who asked should know about the table and about this plan.
+    pub fn notes(&self) -> Vec<String> {
+        self.table.notes.iter().chain(&self.report.notes).cloned().collect()
+    }
 }
 
 #[derive(Debug, Clone)]
