@@ -48,7 +48,7 @@ for table in tables:
     }
     with tempfile.TemporaryDirectory(dir=warehouse) as directory:
         arrow = f"{directory}/all.arrow"
-        timed([fastdata, "scan", table, "--warehouse", warehouse, "-o", "arrow", "--output-file", arrow])
+        timed([fastdata, "scan", table, "--warehouse", warehouse, "-o", "arrow", "--output", arrow])
         ours, theirs = checksum([arrow]), checksum([data])
     if ours != theirs:
         sys.exit(f"{table}: fastdata returned {ours}, the files hold {theirs}")

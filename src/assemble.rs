@@ -1,6 +1,6 @@
 //! The wiring: settings in, an engine out. With `engine.rs` the only file that sees more than one stage.
 
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::engine::{Engine, PathTables};
 use fastdata_catalog::PathOptions;
 use fastdata_store::Stores;
@@ -22,23 +22,30 @@ pub enum Paths {
     Refused,
 }
 
-/// Builds the engine. Nothing is contacted yet.
+/// Builds the engine. Nothing is contacted yet; everything that is wrong with the settings is reported at once.
 pub fn engine(settings: &Settings, warehouse: Option<&Path>, paths: Paths) -> Result<Engine> {
-    let factory: Arc<dyn StoreFactory> = Arc::new(Stores::default());
+    let stores = Arc::new(Stores::default());
+    let factory: Arc<dyn StoreFactory> = stores.clone();
     let mut catalogs: BTreeMap<String, Arc<dyn Catalog>> = BTreeMap::new();
-    let mut problems = Vec::new();
+    let mut problems = settings.problems.clone();
     for (name, catalog) in &settings.catalogs {
         let rewrites = catalog.rewrites.iter().chain(&settings.rewrites).cloned().collect();
         let allowed = catalog.allow.iter().chain(&settings.allow).cloned().collect();
-        match fastdata_catalog::open(name, catalog.properties.clone(), rewrites, allowed, Arc::clone(&factory)) {
-            Ok(catalog) => {
-                catalogs.insert(name.clone(), catalog);
-            }
-            Err(e) => problems.push(e),
+        let opened = fastdata_catalog::open(name, catalog.properties.clone(), rewrites, allowed, Arc::clone(&factory));
+        let mut wrong = |error: Error| {
+            let what = error.message().strip_prefix(&format!("catalog '{name}': ")).unwrap_or(error.message());
+            problems.push(format!("{}: catalogs.{name}: {what}", settings.origin(name)));
+        };
+        if let Err(error) = stores.check_properties(&catalog.properties) {
+            wrong(error);
+        }
+        match opened {
+            Ok(catalog) => drop(catalogs.insert(name.clone(), catalog)),
+            Err(error) => wrong(error),
         }
     }
-    if let Some(first) = combined(problems) {
-        return Err(first);
+    if let Some(error) = config::refusal(problems) {
+        return Err(error);
     }
     let mut default_catalog = settings.default_catalog.clone();
     if let Some(directory) = warehouse {
@@ -65,16 +72,6 @@ pub fn engine(settings: &Settings, warehouse: Option<&Path>, paths: Paths) -> Re
         .build()
         .map_err(|e| Error::internal(Stage::Config, format!("starting the decode threads: {e}")))?;
     Ok(Engine { catalogs, default_catalog, paths, budget: MemoryBudget::new(settings.memory), pool: Arc::new(pool) })
-}
-
-/// Every catalog's problems in one error.
-fn combined(problems: Vec<Error>) -> Option<Error> {
-    let messages: Vec<String> = problems.iter().map(|e| e.message().to_owned()).collect();
-    let first = problems.into_iter().next()?;
-    if messages.len() == 1 {
-        return Some(first);
-    }
-    Some(Error::new(first.kind(), first.stage(), messages.join("\n")).or_advice(first.advice_text().unwrap_or_default().to_owned()))
 }
 
 /// Tables given by path.

@@ -84,10 +84,6 @@ impl Engine {
         &self.catalogs
     }
 
-    pub fn default_catalog(&self) -> Option<&str> {
-        self.default_catalog.as_deref()
-    }
-
     /// Every table of every catalog, or of one namespace (`ns` or `catalog.ns`).
     pub async fn tables(&self, namespace: Option<&str>) -> Result<Vec<ListedTable>> {
         let parts = namespace.map(TableName::parse_parts).transpose()?.unwrap_or_default();
@@ -118,17 +114,6 @@ impl Engine {
         let Some(name) = parts.pop().filter(|_| !parts.is_empty()) else {
             return Err(Error::invalid(Stage::Request, format!("table name '{reference}' has no namespace"))
                 .advice("write namespace.table, or ./path for a table directory; `fastdata tables` lists what there is"));
-        };
-        catalog.load(&TableName { namespace: parts, name }).await
-    }
-
-    /// The table whose name parts are given as they are, never split: a Flight path.
-    pub async fn table_at(&self, parts: &[String]) -> Result<TableState> {
-        let (catalog, mut parts) = self.catalog_of(&parts.join("."), parts.to_vec())?;
-        let Some(name) = parts.pop().filter(|_| !parts.is_empty()) else {
-            return Err(
-                Error::invalid(Stage::Request, "a path names at least a namespace and a table").advice("send the path [namespace, table]")
-            );
         };
         catalog.load(&TableName { namespace: parts, name }).await
     }

@@ -23,8 +23,7 @@ Exit status:
    70  a fault of fastdata itself
   130  interrupted
 
-A TABLE is namespace.table, catalog.namespace.table (parts quote as in SQL: ns.\"odd.name\"), a metadata JSON file, or a
-table directory such as ./warehouse/ns/table.";
+A TABLE is namespace.table, catalog.namespace.table (parts quote as in SQL: ns.\"odd.name\"), a metadata JSON file, or a table directory such as ./warehouse/ns/table.";
 
 /// Rows out of Apache Iceberg tables: fast, exact, bounded.
 #[derive(Debug, Parser)]
@@ -37,6 +36,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Common {
     /// An embedded warehouse: a directory with catalog.db (Iceberg's SQL catalog on SQLite) and local files
     #[arg(long, global = true, value_name = "DIR", env = "FASTDATA_WAREHOUSE")]
@@ -103,17 +103,17 @@ pub struct TablesArgs {
     /// Only this namespace (or catalog.namespace)
     pub namespace: Option<String>,
     /// table or json
-    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
-    pub output: Listing,
+    #[arg(short = 'o', long, value_enum, default_value_t = Listing::Table)]
+    pub format: Listing,
 }
 
 #[derive(Debug, Args)]
 pub struct TableArgs {
-    /// See the end of `fastdata --help`
+    /// namespace.table, catalog.namespace.table, a metadata JSON file, or a table directory
     pub table: String,
     /// table or json
-    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
-    pub output: Listing,
+    #[arg(short = 'o', long, value_enum, default_value_t = Listing::Table)]
+    pub format: Listing,
 }
 
 #[derive(Debug, Args)]
@@ -131,7 +131,7 @@ pub enum Listing {
 /// Which rows of which table.
 #[derive(Debug, Args)]
 pub struct Selection {
-    /// See the end of `fastdata --help`
+    /// namespace.table, catalog.namespace.table, a metadata JSON file, or a table directory
     pub table: String,
     /// Columns, in order; a dotted path reaches into a struct. Also _file, _pos, _spec_id, _partition, _row_id,
     /// _last_updated_sequence_number [default: all columns of the schema]
@@ -171,8 +171,8 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// table or json
-    #[arg(short, long, value_enum, default_value_t = Listing::Table)]
-    pub output: Listing,
+    #[arg(short = 'o', long, value_enum, default_value_t = Listing::Table)]
+    pub format: Listing,
 }
 
 #[derive(Debug, Args)]
@@ -180,11 +180,11 @@ pub struct ScanArgs {
     #[command(flatten)]
     pub selection: Selection,
     /// How to print rows [default: table on a terminal, jsonl in a pipe]
-    #[arg(short, long, value_enum)]
-    pub output: Option<Format>,
+    #[arg(short = 'o', long, value_enum)]
+    pub format: Option<Format>,
     /// Write here instead of standard output: aside first, renamed when complete
-    #[arg(long, value_name = "FILE", id = "output-file")]
-    pub output_file: Option<PathBuf>,
+    #[arg(long, alias = "output-file", value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// fast: as decoded; stable: table order, the same on any number of threads and at any budget
     #[arg(long, value_enum, default_value_t = OrderArg::Fast)]
     pub order: OrderArg,
@@ -235,7 +235,7 @@ pub struct ServeArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Aligned columns; the first 40 rows unless --limit or --output-file is given
+    /// Aligned columns; the first 40 rows unless --limit or --output is given
     Table,
     /// RFC 4180 with a header; NULL is empty, an empty string is ""
     Csv,

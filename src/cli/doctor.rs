@@ -3,6 +3,7 @@
 use super::args::{Common, DoctorArgs};
 use super::output::print;
 use super::text;
+use crate::config;
 use crate::engine::Engine;
 use fastdata_types::{Error, ErrorKind, Result, ScanRequest, Stage};
 use futures::StreamExt;
@@ -39,22 +40,20 @@ impl Checks {
 pub async fn run(common: &Common, args: &DoctorArgs) -> Result<()> {
     let mut checks = Checks { failed: vec![] };
     let environment: Vec<(String, String)> = std::env::vars().collect();
-    let settings = crate::config::load(&common.overrides(), &environment);
-    let described = match &settings {
-        Ok(settings) => Ok(format!(
-            "{}; memory {}",
-            settings.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |path| path.display().to_string()),
-            text::bytes(settings.memory)
-        )),
-        Err(e) => Err(Error::new(e.kind(), e.stage(), e.message().to_owned()).advice(e.advice_text().unwrap_or_default().to_owned())),
-    };
-    checks.report("configuration", described)?;
-    if settings.is_ok() {
-        match super::engine(common) {
-            Ok(engine) => check_engine(&engine, args, &mut checks).await?,
-            Err(e) => {
-                checks.report("catalogs", Err(e))?;
-            }
+    let described = config::read(&common.overrides(), &environment).map(|settings| {
+        let file = settings.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |path| path.display().to_string());
+        format!("{file}; memory {}", text::bytes(settings.memory))
+    });
+    match (described, super::engine(common)) {
+        (Ok(described), Ok(engine)) => {
+            checks.report("configuration", Ok(described))?;
+            check_engine(&engine, args, &mut checks).await?;
+        }
+        (Err(e), _) => drop(checks.report("configuration", Err(e))?),
+        (Ok(_), Err(e)) if e.kind() == ErrorKind::Config => drop(checks.report("configuration", Err(e))?),
+        (Ok(described), Err(e)) => {
+            checks.report("configuration", Ok(described))?;
+            checks.report("catalogs", Err(e))?;
         }
     }
     if checks.failed.is_empty() {

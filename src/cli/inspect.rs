@@ -16,7 +16,7 @@ pub async fn tables(engine: &Engine, args: &TablesArgs) -> Result<()> {
             .advice("give --warehouse DIR, or name catalogs in fastdata.toml"));
     }
     let tables = engine.tables(args.namespace.as_deref()).await?;
-    if args.output == Listing::Json {
+    if args.format == Listing::Json {
         let rows: Vec<Json> = tables
             .iter()
             .map(|t| json!({"catalog": t.catalog, "namespace": t.name.namespace, "name": t.name.name, "table": t.name.to_string()}))
@@ -37,7 +37,7 @@ pub async fn tables(engine: &Engine, args: &TablesArgs) -> Result<()> {
 
 pub async fn describe(engine: &Engine, args: &TableArgs) -> Result<()> {
     let table = engine.table(&args.table).await?;
-    match args.output {
+    match args.format {
         Listing::Json => print(&format!("{}\n", describe_json(&table))),
         Listing::Table => print(&describe_text(&table)),
     }
@@ -219,7 +219,7 @@ pub async fn snapshots(engine: &Engine, args: &TableArgs) -> Result<()> {
     let metadata = &table.metadata;
     let refs_of =
         |id: i64| -> Vec<&str> { metadata.refs.iter().filter(|(_, r)| r.snapshot_id == id).map(|(name, _)| name.as_str()).collect() };
-    if args.output == Listing::Json {
+    if args.format == Listing::Json {
         let rows: Vec<Json> = metadata
             .snapshots
             .iter()

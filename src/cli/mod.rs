@@ -128,6 +128,6 @@ async fn dispatch(cli: &Cli) -> Result<()> {
 /// The engine that the flags and the configuration describe; paths allowed.
 fn engine(common: &Common) -> Result<Engine> {
     let environment: Vec<(String, String)> = std::env::vars().collect();
-    let settings = config::load(&common.overrides(), &environment)?;
+    let settings = config::read(&common.overrides(), &environment)?;
     assemble::engine(&settings, common.warehouse.as_deref(), Paths::Allowed { moved: common.moved })
 }

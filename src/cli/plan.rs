@@ -11,9 +11,10 @@ use std::fmt::Write;
 
 pub async fn plan(engine: &Engine, args: &PlanArgs) -> Result<()> {
     let plan = engine.plan(&args.selection.request()?).await?;
-    if args.output == Listing::Json {
+    if args.format == Listing::Json {
         let mut report = serde_json::to_value(&plan.report).unwrap_or_default();
         report["table"] = json!(plan.table.display_name);
+        report["notes"] = json!(plan.notes());
         report["columns"] = json!(plan.projection.fields.iter().map(|f| &f.name).collect::<Vec<_>>());
         report["blocks"] = json!(plan.blocks.len());
         // Ids need all 64 bits, which a JSON number loses in many readers.
@@ -71,8 +72,8 @@ fn plan_text(plan: &ScanPlan) -> String {
     for (id, operation) in &report.skipped_snapshots {
         line("skipped", format!("snapshot {id} is no append ({operation}) and contributes nothing"));
     }
-    for note in plan.table.notes.iter().chain(&report.notes) {
-        line("note", note.clone());
+    for note in plan.notes() {
+        line("note", note);
     }
     line("planned in", text::micros(report.planning_us));
     out
@@ -91,7 +92,7 @@ fn manifests_text(report: &PlanReport) -> String {
 
 pub async fn files(engine: &Engine, args: &PlanArgs) -> Result<()> {
     let plan = engine.plan(&args.selection.request()?).await?;
-    if args.output == Listing::Json {
+    if args.format == Listing::Json {
         let rows: Vec<Json> = plan.files.iter().map(|file| file_json(&plan, file)).collect();
         return print(&format!("{}\n", Json::Array(rows)));
     }

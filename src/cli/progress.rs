@@ -33,7 +33,12 @@ impl Progress {
     pub fn update(&self, stats: &StatsCollector) {
         let decoded = stats.rows_decoded.load(Ordering::Relaxed).max(stats.rows.load(Ordering::Relaxed));
         self.bar.set_position(decoded);
-        self.bar.set_message(super::text::bytes(stats.bytes_fetched.load(Ordering::Relaxed)));
+        // A served scan learns what was fetched when it ends: until then, what came.
+        let fetched = match stats.bytes_fetched.load(Ordering::Relaxed) {
+            0 => stats.bytes_returned.load(Ordering::Relaxed),
+            fetched => fetched,
+        };
+        self.bar.set_message(super::text::bytes(fetched));
     }
 
     pub fn finish(self) {

@@ -16,14 +16,17 @@ use std::time::Instant;
 
 pub async fn run(common: &Common, args: &ScanArgs) -> Result<()> {
     let mut request = args.request()?;
-    let to_terminal = args.output_file.is_none() && std::io::stdout().is_terminal();
-    let format = args.output.unwrap_or(if to_terminal { Format::Table } else { Format::Jsonl });
+    if args.format == Some(Format::None) && args.output.is_some() {
+        return Err(Error::invalid(Stage::Output, "-o none writes nothing, and --output names a file").advice("leave one of them out"));
+    }
+    let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
+    let format = args.format.unwrap_or(if to_terminal { Format::Table } else { Format::Jsonl });
     if to_terminal && matches!(format, Format::Parquet | Format::Arrow) {
         return Err(Error::invalid(Stage::Output, "parquet and arrow are binary and standard output is a terminal")
-            .advice("add --output-file FILE, or pipe the output"));
+            .advice("add --output FILE, or pipe the output"));
     }
     // One row more than is shown tells whether there are more.
-    let shown = (format == Format::Table && request.limit.is_none() && args.output_file.is_none()).then_some(output::TERMINAL_ROWS);
+    let shown = (format == Format::Table && request.limit.is_none() && args.output.is_none()).then_some(output::TERMINAL_ROWS);
     if let Some(shown) = shown {
         request.limit = Some(shown + 1);
     }
@@ -47,7 +50,7 @@ struct Source {
 async fn embedded(common: &Common, request: &ScanRequest) -> Result<Source> {
     let engine = super::engine(common)?;
     let scan = engine.scan(request).await?;
-    let notes = notes_of(&scan.plan);
+    let notes = scan.plan.notes();
     let estimated = scan.plan.report.rows_estimated;
     let estimated = request.limit.map_or(estimated, |limit| estimated.min(limit as u64));
     Ok(Source {
@@ -63,7 +66,7 @@ async fn embedded(common: &Common, request: &ScanRequest) -> Result<Source> {
 async fn lanes(common: &Common, request: &ScanRequest, only: Option<u32>) -> Result<Source> {
     let engine = Arc::new(super::engine(common)?);
     let plan = Arc::new(engine.plan(request).await?);
-    let notes = notes_of(&plan);
+    let notes = plan.notes();
     let lanes = engine.lanes(plan, request)?;
     let chosen = match only {
         Some(number) => vec![lanes.lanes.lane(number)?],
@@ -81,27 +84,11 @@ async fn lanes(common: &Common, request: &ScanRequest, only: Option<u32>) -> Res
     })
 }
 
-fn notes_of(plan: &ScanPlan) -> Vec<String> {
-    plan.table.notes.iter().chain(&plan.report.notes).cloned().collect()
-}
-
 async fn served(server: &str, request: &ScanRequest) -> Result<Source> {
     let client = fastdata_client::Client::connect(server).await?;
     let pull = client.scan(request).await?;
-    let stats = Arc::new(StatsCollector::default());
-    let counted = Arc::clone(&stats);
-    let batches = pull.batches.inspect(move |batch| {
-        if let Ok(batch) = batch {
-            StatsCollector::add(&counted.rows, batch.num_rows() as u64);
-            StatsCollector::add(&counted.batches, 1);
-            // What its rows take, whatever larger buffers they may lie in.
-            let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum();
-            let bytes = bytes as u64;
-            StatsCollector::add(&counted.bytes_returned, bytes);
-            StatsCollector::add(&counted.bytes_fetched, bytes);
-        }
-    });
-    Ok(Source { schema: pull.schema, rows_estimated: pull.rows_estimated, stats, notes: vec![], batches: Box::pin(batches) })
+    let estimated = pull.rows_estimated.map(|rows| request.limit.map_or(rows, |limit| rows.min(limit as u64)));
+    Ok(Source { schema: pull.schema, rows_estimated: estimated, stats: pull.stats, notes: pull.notes, batches: Box::pin(pull.batches) })
 }
 
 async fn pull(mut source: Source, args: &ScanArgs, format: Format, shown: Option<i64>, rows_to_terminal: bool) -> Result<()> {
@@ -110,7 +97,7 @@ async fn pull(mut source: Source, args: &ScanArgs, format: Format, shown: Option
         let _ = writeln!(std::io::stderr(), "note: {note}");
     }
     let limited = args.selection.limit.is_some();
-    let mut sink: Box<dyn Sink> = output::open(format, args.output_file.as_deref(), Arc::clone(&source.schema), limited)?;
+    let mut sink: Box<dyn Sink> = output::open(format, args.output.as_deref(), Arc::clone(&source.schema), limited)?;
     let progress = Progress::start(source.rows_estimated, rows_to_terminal);
     let mut rows = 0u64;
     let mut more = false;
@@ -150,7 +137,7 @@ async fn pull(mut source: Source, args: &ScanArgs, format: Format, shown: Option
     Ok(())
 }
 
-/// What a scan cost. A served scan knows the rows and bytes that came; the rest is the server's.
+/// What a scan cost. Of a server that does not tell its part only the rows and bytes that came are known.
 fn print_stats(out: &mut impl Write, stats: &ScanStats) {
     let seconds = stats.total_us as f64 / 1e6;
     let rate = if seconds > 0.0 { stats.bytes_returned as f64 / seconds } else { 0.0 };

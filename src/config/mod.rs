@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 /// The file that is read where no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "fastdata.toml";
 pub const DEFAULT_MEMORY: u64 = 512 << 20;
+const ENVIRONMENT: &str = "environment";
 
 #[derive(Clone, PartialEq)]
 pub struct Settings {
@@ -38,6 +39,8 @@ pub struct Settings {
     pub threads: usize,
     /// The file these came from, if any.
     pub file: Option<PathBuf>,
+    /// What is wrong with them, a line each. Building an engine reports these with what its catalogs find wrong.
+    pub problems: Vec<String>,
 }
 
 #[derive(Clone, Default, PartialEq)]
@@ -45,6 +48,8 @@ pub struct CatalogSettings {
     pub properties: BTreeMap<String, String>,
     pub rewrites: Vec<(String, String)>,
     pub allow: Vec<String>,
+    /// Whether the file names it; else variables do.
+    pub in_file: bool,
 }
 
 impl Default for Settings {
@@ -57,6 +62,7 @@ impl Default for Settings {
             memory: DEFAULT_MEMORY,
             threads: 0,
             file: None,
+            problems: vec![],
         }
     }
 }
@@ -79,8 +85,41 @@ impl Problems {
     }
 }
 
-/// Reads the settings. `environment` is the process environment, passed in so that tests choose it.
+impl Settings {
+    /// Where a catalog is configured, for messages.
+    pub fn origin(&self, catalog: &str) -> String {
+        match &self.file {
+            Some(file) if self.catalogs.get(catalog).is_some_and(|catalog| catalog.in_file) => file.display().to_string(),
+            _ => ENVIRONMENT.to_owned(),
+        }
+    }
+}
+
+/// Reads the settings and refuses them where anything is wrong.
 pub fn load(overrides: &Overrides, environment: &[(String, String)]) -> Result<Settings> {
+    let mut settings = read(overrides, environment)?;
+    match refusal(std::mem::take(&mut settings.problems)) {
+        Some(error) => Err(error),
+        None => Ok(settings),
+    }
+}
+
+/// The error that lists problems, if there are any.
+pub fn refusal(problems: Vec<String>) -> Option<Error> {
+    let plural = match problems.len() {
+        0 => return None,
+        1 => "problem",
+        _ => "problems",
+    };
+    let message = format!("{} {plural} in the configuration:\n  {}", problems.len(), problems.join("\n  "));
+    Some(
+        Error::new(ErrorKind::Config, Stage::Config, message)
+            .advice("`fastdata doctor` checks the configuration again; docs/configuration.md lists every key"),
+    )
+}
+
+/// Reads the settings, problems and all. `environment` is the process environment, passed in so that tests choose it.
+pub fn read(overrides: &Overrides, environment: &[(String, String)]) -> Result<Settings> {
     let mut settings = Settings::default();
     let mut problems = Problems(vec![]);
     if let Some((path, text)) = read_file(overrides, environment)? {
@@ -100,15 +139,13 @@ pub fn load(overrides: &Overrides, environment: &[(String, String)]) -> Result<S
     if let Some(name) = &settings.default_catalog
         && !settings.catalogs.contains_key(name)
     {
-        problems.0.push(format!("default-catalog: '{name}' is not among the catalogs ({})", names(&settings)));
+        let by_variable = environment.iter().any(|(variable, _)| variable == "FASTDATA_DEFAULT_CATALOG");
+        let file = settings.file.as_ref().filter(|_| !by_variable).map(|file| file.display().to_string());
+        let what = format!("'{name}' is not among the catalogs ({})", names(&settings));
+        problems.add(file.as_deref().unwrap_or(ENVIRONMENT), "default-catalog", what);
     }
-    if problems.0.is_empty() {
-        return Ok(settings);
-    }
-    let count = problems.0.len();
-    let plural = if count == 1 { "problem" } else { "problems" };
-    Err(Error::new(ErrorKind::Config, Stage::Config, format!("{count} {plural} in the configuration:\n  {}", problems.0.join("\n  ")))
-        .advice("`fastdata doctor` checks the configuration again; docs/configuration.md lists every key"))
+    settings.problems = problems.0;
+    Ok(settings)
 }
 
 fn names(settings: &Settings) -> String {
@@ -175,7 +212,7 @@ fn read_table(table: &toml::Table, origin: &str, settings: &mut Settings, proble
 }
 
 fn read_catalog(table: &toml::Table, origin: &str, key: &str, problems: &mut Problems) -> CatalogSettings {
-    let mut catalog = CatalogSettings::default();
+    let mut catalog = CatalogSettings { in_file: true, ..CatalogSettings::default() };
     for (property, value) in table {
         let key = format!("{key}.{property}");
         match property.as_str() {
@@ -234,7 +271,7 @@ fn rewrites_of(value: &toml::Value, origin: &str, key: &str, problems: &mut Prob
 /// `s3.endpoint` of catalog `name`: `__` stands for a dot, `_` for a dash.
 fn read_environment(environment: &[(String, String)], settings: &mut Settings, problems: &mut Problems) {
     for (variable, value) in environment {
-        let origin = "environment";
+        let origin = ENVIRONMENT;
         match variable.as_str() {
             "FASTDATA_MEMORY" => match parse_bytes(value) {
                 Ok(bytes) => settings.memory = bytes,

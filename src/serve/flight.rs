@@ -12,9 +12,11 @@ use arrow_flight::{
     IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
 };
 use fastdata_types::arrow_type::arrow_schema;
+use fastdata_types::flight::{PlanFacts, ScanEnd};
+use fastdata_types::stats::StatsCollector;
 use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage, TableName};
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -58,6 +60,43 @@ impl Flight {
     }
 }
 
+fn json(value: &impl serde::Serialize) -> std::result::Result<Vec<u8>, Status> {
+    serde_json::to_vec(value).map_err(|e| Status::internal(format!("encoding metadata: {e}")))
+}
+
+type Messages = BoxStream<'static, std::result::Result<FlightData, Status>>;
+
+/// Puts what the scan cost on its last message. One message is held back, since only the end tells which one is the last.
+fn with_end(messages: Messages, stats: Arc<StatsCollector>) -> impl Stream<Item = std::result::Result<FlightData, Status>> + Send {
+    futures::stream::unfold(Some((messages, None::<FlightData>)), move |state| {
+        let stats = Arc::clone(&stats);
+        async move {
+            let (mut messages, mut held) = state?;
+            loop {
+                match messages.next().await {
+                    Some(Ok(message)) => {
+                        if let Some(before) = held.replace(message) {
+                            return Some((Ok(before), Some((messages, held))));
+                        }
+                    }
+                    Some(Err(status)) => return Some((Err(status), None)),
+                    None => {
+                        let mut last = held?;
+                        let end = json(&ScanEnd { stats: stats.snapshot() });
+                        return Some((
+                            end.map(|end| {
+                                last.app_metadata = end.into();
+                                last
+                            }),
+                            None,
+                        ));
+                    }
+                }
+            }
+        }
+    })
+}
+
 #[tonic::async_trait]
 impl FlightService for Flight {
     type HandshakeStream = BoxStream<'static, std::result::Result<HandshakeResponse, Status>>;
@@ -83,6 +122,7 @@ impl FlightService for Flight {
             .with_endpoint(endpoint)
             .with_total_records(rows)
             .with_total_bytes(bytes)
+            .with_app_metadata(json(&PlanFacts { notes: plan.notes() })?)
             .with_ordered(true);
         Ok(Response::new(info))
     }
@@ -100,14 +140,14 @@ impl FlightService for Flight {
     async fn do_get(&self, request: Request<Ticket>) -> Answer<Self::DoGetStream> {
         let ticket = super::ticket::Ticket::from_bytes(&request.into_inner().ticket).map_err(|e| status_of(&e))?;
         let scan = ticket.open(&self.engine).await.map_err(|e| status_of(&e))?;
-        let schema = Arc::clone(&scan.stream.schema);
+        let (schema, stats) = (Arc::clone(&scan.stream.schema), Arc::clone(&scan.stream.stats));
         let batches = scan.stream.map_err(|e| FlightError::from(status_of(&e)));
         let encoded = FlightDataEncoderBuilder::new()
             .with_schema(schema)
             .with_dictionary_handling(arrow_flight::encode::DictionaryHandling::Resend)
             .build(batches)
             .map_err(Status::from);
-        Ok(Response::new(encoded.boxed()))
+        Ok(Response::new(with_end(encoded.boxed(), stats).boxed()))
     }
 
     async fn list_flights(&self, _: Request<Criteria>) -> Answer<Self::ListFlightsStream> {

@@ -89,3 +89,17 @@ fn every_source_file_says_what_it_is_for() {
         );
     }
 }
+
+/// A test binary of its own links the whole tree once more.
+#[test]
+fn tests_of_a_crate_stand_beside_its_code_and_the_others_in_one_binary() {
+    for entry in std::fs::read_dir(root().join("crates")).unwrap() {
+        let path = entry.unwrap().path();
+        for folder in ["tests", "benches", "examples"] {
+            assert!(!path.join(folder).exists(), "{}: put tests beside the code or into tests/integration", path.join(folder).display());
+        }
+    }
+    let root_tests =
+        std::fs::read_dir(root().join("tests")).unwrap().filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|e| e == "rs"));
+    assert_eq!(root_tests.count(), 0, "tests/ has one binary: tests/integration");
+}

@@ -60,7 +60,7 @@ fn jsonl_is_the_default_in_a_pipe_and_every_line_is_an_object() {
 fn every_format_returns_the_same_rows() {
     let count = |format: &str, name: &str| {
         let path = warehouse().join(name);
-        succeed(warehouse(), &["scan", "tpch.nation", "--warehouse", "w", "-o", format, "--output-file", path.to_str().unwrap()]);
+        succeed(warehouse(), &["scan", "tpch.nation", "--warehouse", "w", "-o", format, "--output", path.to_str().unwrap()]);
         std::fs::read(path).unwrap()
     };
     let csv = String::from_utf8(count("csv", "n.csv")).unwrap();
@@ -89,7 +89,7 @@ fn a_failed_scan_leaves_no_file_behind() {
         "tpch.lineitem",
         "--where",
         "l_nothing = 1",
-        "--output-file",
+        "--output",
         target.to_str().unwrap(),
         "--warehouse",
         warehouse.to_str().unwrap(),
@@ -142,7 +142,7 @@ fn ctrl_c_removes_the_half_file() {
     // Enough scans in a row that one is caught half way.
     for _ in 0..20 {
         let mut child = fastdata(directory.path())
-            .args(["scan", "tpch.lineitem", "--threads", "1", "--output-file"])
+            .args(["scan", "tpch.lineitem", "--threads", "1", "--output"])
             .arg(&target)
             .arg("--warehouse")
             .arg(&warehouse)
@@ -302,6 +302,33 @@ fn every_problem_of_the_configuration_is_reported_at_once() {
     let (status, message) = fail(directory.path(), &["tables"]);
     assert_eq!(status, 2);
     assert!(message.contains("memroy") && message.contains("threads") && message.contains("fastdata.toml"), "{message}");
+}
+
+/// What the file itself, its catalogs and their storage get wrong comes in one answer, each with its key and where it stands.
+#[test]
+fn problems_of_the_file_of_catalogs_and_of_their_storage_come_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "memroy = \"1GiB\"\ndefault-catalog = \"lak\"\n\
+        [catalogs.lake]\nuri = \"https://c.example.com\"\nwarehose = \"w\"\ns3.endpoint = \"minio\"\ns3.access-key-id = \"k\"\n\
+        [catalogs.team]\ntype = \"sql\"\nuri = \"sqlite:////x.db\"\n";
+    std::fs::write(directory.path().join("fastdata.toml"), text).unwrap();
+    let output = fastdata(directory.path()).args(["tables"]).env("FASTDATA_CATALOG__HIVE__URI", "nonsense").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8(output.stderr).unwrap();
+    for line in [
+        "fastdata.toml: memroy: unknown key; did you mean 'memory'?",
+        "fastdata.toml: default-catalog: 'lak' is not among the catalogs (hive, lake, team)",
+        "fastdata.toml: catalogs.lake: unknown property 'warehose' (did you mean: warehouse?)",
+        "fastdata.toml: catalogs.lake: storage properties: s3.endpoint: 'minio' is not of the form",
+        "fastdata.toml: catalogs.team: property 'warehouse' is missing",
+        "environment: catalogs.hive: property 'type' is missing",
+    ] {
+        assert!(message.contains(line), "{line}\nis missing in:\n{message}");
+    }
+    assert!(message.contains("6 problems") && message.contains("s3.secret-access-key"), "{message}");
+    let doctor = run(directory.path(), &["doctor"]);
+    let said = String::from_utf8(doctor.stdout).unwrap();
+    assert!(said.contains("FAIL  configuration") && said.contains("memroy") && said.contains("warehose"), "{said}");
 }
 
 #[test]

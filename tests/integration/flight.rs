@@ -53,6 +53,33 @@ fn a_served_scan_returns_what_a_local_one_does() {
     }
 }
 
+/// Notes, counts, statistics and errors too, the times and what only one side knows aside.
+#[test]
+fn a_served_scan_shows_what_a_local_one_shows() {
+    let server = Server::start();
+    let snapshots = succeed(warehouse(), &["snapshots", "demo.events", "-o", "json", "--warehouse", "w"]);
+    let snapshots: Vec<serde_json::Value> = serde_json::from_str(&snapshots).unwrap();
+    let first = snapshots[0]["snapshotId"].as_str().unwrap();
+    for (arguments, said) in [
+        (&["scan", "demo.events", "--from", first, "-o", "none"][..], "note: "),
+        (&["scan", "tpch.lineitem", "--where", "l_quantity > 49", "-o", "none", "--stats"], " filtered out"),
+        (&["scan", "tpch.lineitem", "-o", "table"], "the first 40 rows"),
+        (&["scan", "tpch.lineitme"], "help: did you mean"),
+        (&["scan", "tpch.lineitem", "--snapshot", "1"], "help: ask for one of the snapshots"),
+    ] {
+        let shown = |side: &[&str]| {
+            let output = run(warehouse(), &[arguments, side].concat());
+            let stderr = String::from_utf8(output.stderr).unwrap().replace("catalog 'local'", "catalog");
+            // Times differ, and so do the shares of retries and batches.
+            let lines = stderr.lines().filter(|line| !["  time  ", "  rate  ", "  rows  "].iter().any(|part| line.contains(part)));
+            (output.status.code(), lines.map(str::to_owned).collect::<Vec<_>>())
+        };
+        let (local, served) = (shown(&["--warehouse", "w"]), shown(&["--server", &server.uri]));
+        assert_eq!(local, served, "{arguments:?}");
+        assert!(local.1.iter().any(|line| line.contains(said)), "{said} missing in {local:?}");
+    }
+}
+
 #[test]
 fn errors_keep_their_kind_over_the_wire() {
     let server = Server::start();

@@ -17,6 +17,8 @@ mod renew;
 mod rest;
 mod sql;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use files::{PathOptions, load_path};

@@ -1,12 +1,15 @@
 //! A Flight client for fastdata servers: ask for a plan, pull its endpoints.
 //!
 //! Contract: a scan's batches arrive in the server's order, all with the schema that the plan announced; an error of the server keeps its
-//! kind. Resuming, retries and parallel endpoints come with the served protocol.
+//! kind, its advice and whether repeating helps; a server's statistics join the client's when a stream ends. Resuming, retries and parallel endpoints come with the served protocol.
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
+use arrow_flight::decode::{DecodedFlightData, DecodedPayload};
 use arrow_flight::error::FlightError;
 use arrow_flight::{FlightClient, FlightDescriptor, FlightEndpoint};
+use fastdata_types::flight::{PlanFacts, ScanEnd, error_metadata};
+use fastdata_types::stats::{ScanStats, StatsCollector};
 use fastdata_types::{Error, ErrorKind, Result, ScanRequest, Stage};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -27,6 +30,10 @@ pub struct Pull {
     pub schema: SchemaRef,
     /// Before filters and deletes; `None` where the server does not say.
     pub rows_estimated: Option<u64>,
+    /// What the server's plan has to say.
+    pub notes: Vec<String>,
+    /// Rows, batches and bytes as they come; what the scan cost the server once a stream has ended.
+    pub stats: Arc<StatsCollector>,
     pub batches: BoxStream<'static, Result<RecordBatch>>,
 }
 
@@ -61,12 +68,13 @@ impl Client {
                 .map_err(|e| Error::corrupt(Stage::Client, format!("the server's schema does not decode: {e}")))?,
         );
         let rows_estimated = u64::try_from(info.total_records).ok();
-        let client = self.clone();
-        let expected = Arc::clone(&schema);
+        let PlanFacts { notes } = serde_json::from_slice(&info.app_metadata).unwrap_or_default();
+        let stats = Arc::new(StatsCollector::default());
+        let (client, expected, counted) = (self.clone(), Arc::clone(&schema), Arc::clone(&stats));
         let batches = futures::stream::iter(info.endpoint)
-            .then(move |endpoint| pull_endpoint(client.clone(), endpoint, Arc::clone(&expected)))
+            .then(move |endpoint| pull_endpoint(client.clone(), endpoint, Arc::clone(&expected), Arc::clone(&counted)))
             .try_flatten();
-        Ok(Pull { schema, rows_estimated, batches: batches.boxed() })
+        Ok(Pull { schema, rows_estimated, notes, stats, batches: batches.boxed() })
     }
 
     fn flight(&self) -> FlightClient {
@@ -74,18 +82,37 @@ impl Client {
     }
 }
 
-async fn pull_endpoint(client: Client, endpoint: FlightEndpoint, expected: SchemaRef) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+async fn pull_endpoint(
+    client: Client,
+    endpoint: FlightEndpoint,
+    expected: SchemaRef,
+    stats: Arc<StatsCollector>,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let ticket = endpoint.ticket.ok_or_else(|| Error::corrupt(Stage::Client, "the server sent an endpoint without a ticket"))?;
-    let stream = client.flight().do_get(ticket).await.map_err(error_of)?;
-    let checked = stream.map_err(error_of).and_then(move |batch| {
-        let same = batch.schema().fields() == expected.fields();
-        futures::future::ready(if same {
-            Ok(batch)
-        } else {
-            Err(Error::corrupt(Stage::Client, "a batch has another schema than the plan announced"))
-        })
+    let messages = client.flight().do_get(ticket).await.map_err(error_of)?.into_inner();
+    let batches = messages.map_err(error_of).try_filter_map(move |message| {
+        let batch = take(message, &expected, &stats);
+        futures::future::ready(batch)
     });
-    Ok(checked.boxed())
+    Ok(batches.boxed())
+}
+
+/// The batch of a message, if it is one, counted and checked.
+fn take(message: DecodedFlightData, expected: &SchemaRef, stats: &StatsCollector) -> Result<Option<RecordBatch>> {
+    if let Ok(ScanEnd { stats: served }) = serde_json::from_slice(&message.inner.app_metadata) {
+        // What came is counted here.
+        stats.add_all(&ScanStats { rows: 0, batches: 0, bytes_returned: 0, ..served });
+    }
+    let DecodedPayload::RecordBatch(batch) = message.payload else { return Ok(None) };
+    if batch.schema().fields() != expected.fields() {
+        return Err(Error::corrupt(Stage::Client, "a batch has another schema than the plan announced"));
+    }
+    StatsCollector::add(&stats.rows, batch.num_rows() as u64);
+    StatsCollector::add(&stats.batches, 1);
+    // What its rows take, whatever larger buffers they may lie in.
+    let bytes: usize = batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum();
+    StatsCollector::add(&stats.bytes_returned, bytes as u64);
+    Ok(Some(batch))
 }
 
 /// The server's error with the kind it had there.
@@ -97,7 +124,8 @@ fn error_of(error: FlightError) -> Error {
 }
 
 fn from_status(status: &Status) -> Error {
-    let named = status.metadata().get("fastdata-error-kind").and_then(|kind| ErrorKind::from_name(kind.to_str().ok()?));
+    let text = |key: &str| status.metadata().get(key).and_then(|value| value.to_str().ok());
+    let named = text(error_metadata::KIND).and_then(ErrorKind::from_name);
     let kind = named.unwrap_or(match status.code() {
         Code::InvalidArgument => ErrorKind::InvalidRequest,
         Code::NotFound => ErrorKind::NotFound,
@@ -113,5 +141,15 @@ fn from_status(status: &Status) -> Error {
     });
     let message = status.message();
     let message = message.strip_prefix(&format!("{kind}: ")).unwrap_or(message);
-    Error::new(kind, Stage::Client, message.to_owned())
+    let retryable = text(error_metadata::RETRYABLE).map_or(kind.retryable(), |retryable| retryable == "true");
+    let advice =
+        status.metadata().get_bin(error_metadata::ADVICE).and_then(|advice| String::from_utf8(advice.to_bytes().ok()?.into()).ok());
+    match advice {
+        // The message carries the advice too, for clients that look no further.
+        Some(advice) => {
+            let message = message.strip_suffix(&format!("; {advice}")).unwrap_or(message);
+            Error::new(kind, Stage::Client, message.to_owned()).with_retryable(retryable).advice(advice)
+        }
+        None => Error::new(kind, Stage::Client, message.to_owned()).with_retryable(retryable),
+    }
 }

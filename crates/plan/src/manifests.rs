@@ -70,9 +70,12 @@ impl Reading {
         match &snapshot.manifests {
             ManifestSource::Inline(paths) => Ok(paths.iter().map(|path| ManifestFile::inline(path)).collect()),
             ManifestSource::List(location) => {
+                if snapshot.key_id.is_some() {
+                    return Err(self.encrypted("manifest list", location));
+                }
                 let bytes = self.fetch(location).await?;
                 let location = location.clone();
-                on_pool(move || list::read(&location, &bytes)).await
+                on_pool(move || list::read(&location, &bytes)).await.map_err(|e| self.name_table(e))
             }
         }
     }
@@ -94,11 +97,28 @@ impl Reading {
         let jobs = listed.into_iter().map(|listed| {
             let reading = Arc::clone(self);
             async move {
+                if listed.manifest.encrypted {
+                    return Err(reading.encrypted("manifest", &listed.manifest.path));
+                }
                 let bytes = reading.fetch(&listed.manifest.path).await?;
-                on_pool(move || decode(&reading, &listed, &bytes)).await
+                let decoding = Arc::clone(&reading);
+                on_pool(move || decode(&decoding, &listed, &bytes)).await.map_err(|e| reading.name_table(e))
             }
         });
         futures::stream::iter(jobs).buffered(CONCURRENT).try_collect().await
+    }
+
+    /// A file that its metadata says needs a key (spec "Snapshots" and "Manifest Lists").
+    fn encrypted(&self, what: &str, location: &str) -> Error {
+        self.name_table(Error::unsupported(Stage::Plan, format!("{what} '{location}' is encrypted, and encrypted tables are not read")))
+    }
+
+    /// A feature that is not read is refused with the name of the table that uses it.
+    fn name_table(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Unsupported => error.context(format!("table '{}'", self.table.display_name)),
+            _ => error,
+        }
     }
 
     /// The whole file. The length that the list states is not relied on.
@@ -254,11 +274,8 @@ impl Reading {
             FileFormat::Parquet => return Ok(()),
             other => format!("its format is '{}'", other.name()),
         };
-        Err(Error::unsupported(
-            Stage::Plan,
-            format!("table '{}': data file '{}' cannot be read: {feature}", self.table.display_name, file.path),
-        )
-        .advice("plain Parquet data files are read; rewrite the file as one"))
+        Err(Error::unsupported(Stage::Plan, format!("data file '{}' cannot be read: {feature}", file.path))
+            .advice("plain Parquet data files are read; rewrite the file as one"))
     }
 
     fn count_entry(&self) -> Result<()> {

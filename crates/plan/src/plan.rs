@@ -24,6 +24,7 @@ pub async fn plan(
     filter: Option<Arc<Expr>>,
 ) -> Result<ScanPlan> {
     let started = Instant::now();
+    check_location(&table)?;
     let schema = Arc::new(selection.bindable_schema(&table.metadata)?);
     let pruner = filter.as_ref().and_then(|filter| Pruner::new(filter, &schema, table.metadata.name_mapping.as_deref()));
     let reading = Arc::new(Reading::new(Arc::clone(&table), pruner));
@@ -47,6 +48,15 @@ pub async fn plan(
     let mut plan = on_pool(move || arrange(plan, data, deletes, sample)).await?;
     plan.report.planning_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     Ok(plan)
+}
+
+/// The table's own location is a reference like any other, though nothing is opened by it: a table that claims a place it may not
+/// have was copied or tampered with. Old tables may have none.
+fn check_location(table: &TableState) -> Result<()> {
+    match table.metadata.location.as_str() {
+        "" => Ok(()),
+        location => table.store.check(location).map_err(|e| e.context("the table's own location")),
+    }
 }
 
 /// The manifests that the selection consists of.

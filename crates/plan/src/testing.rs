@@ -279,6 +279,7 @@ pub(crate) struct ListedManifest {
     /// By field.
     pub partitions: Option<Vec<Summary>>,
     pub first_row_id: Option<i64>,
+    pub key_metadata: Option<Vec<u8>>,
 }
 
 pub(crate) fn manifest_list(manifests: &[ListedManifest]) -> Vec<u8> {
@@ -291,6 +292,7 @@ pub(crate) fn manifest_list(manifests: &[ListedManifest]) -> Vec<u8> {
         {"name":"partitions","field-id":507,"type":["null",{"type":"array","element-id":508,"items":{"type":"record","name":"r508","fields":[
             {"name":"contains_null","type":"boolean","field-id":509},{"name":"contains_nan","type":["null","boolean"],"field-id":518},
             {"name":"lower_bound","type":["null","bytes"],"field-id":510},{"name":"upper_bound","type":["null","bytes"],"field-id":511}]}}]},
+        {"name":"key_metadata","type":["null","bytes"],"field-id":519},
         {"name":"first_row_id","type":["null","long"],"field-id":520}]}"#;
     let mut block = Vec::new();
     for m in manifests {
@@ -313,6 +315,7 @@ pub(crate) fn manifest_list(manifests: &[ListedManifest]) -> Vec<u8> {
             }
             long(out, 0);
         });
+        optional(&mut block, m.key_metadata.as_deref(), bytes);
         optional(&mut block, m.first_row_id, long);
     }
     container(schema, "null", &[], &[(manifests.len() as i64, block)])
@@ -381,6 +384,7 @@ pub(crate) fn snapshot(id: i64, parent_id: Option<i64>, operation: &str) -> Snap
         summary: BTreeMap::new(),
         schema_id: Some(0),
         first_row_id: None,
+        key_id: None,
     }
 }
 

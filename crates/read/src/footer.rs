@@ -4,6 +4,7 @@
 //! another, or a `corrupt` error that names the file. The size stated in the manifest is not trusted: the footer is found from the real end
 //! of the file. (Parquet specification, "File Format".)
 
+use crate::thrift;
 use bytes::{Bytes, BytesMut};
 use fastdata_types::{Error, MemoryBudget, Result, Stage, Store};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
@@ -15,6 +16,8 @@ const TAIL_BYTES: u64 = 64 << 10;
 /// The footer's length and the magic number behind it.
 const TRAILER_BYTES: usize = 8;
 const MAGIC: &[u8] = b"PAR1";
+/// `encryption_algorithm` of parquet.thrift's `FileMetaData`: there where columns are encrypted and the footer is not.
+const ENCRYPTION_ALGORITHM: i64 = 8;
 /// Metadata in memory is larger than in the file, at worst by about this factor.
 const PARSED_FACTOR: u64 = 8;
 
@@ -47,6 +50,9 @@ impl Footer {
 
     /// `data_end` is where the footer starts: column chunks end before it.
     fn parse(bytes: &Bytes, data_end: u64) -> Result<Footer> {
+        if has_encrypted_columns(bytes) {
+            return Err(Error::unsupported(Stage::Read, "its columns are encrypted, which is not supported"));
+        }
         let metadata = catch_unwind(AssertUnwindSafe(|| ParquetMetaDataReader::decode_metadata(bytes)))
             .map_err(|_| corrupt("its footer cannot be parsed"))?
             .map_err(|e| corrupt(format!("its footer cannot be parsed: {e}")))?;
@@ -77,6 +83,12 @@ impl Footer {
     pub(crate) fn start(row_group: &RowGroupMetaData) -> u64 {
         row_group.columns().first().map_or(0, |column| chunk_range(column).start)
     }
+}
+
+/// Whether the footer says that columns are encrypted. The decoder skips that word and would take their bytes for pages. What is no
+/// footer is left to the decoder to name.
+pub(crate) fn has_encrypted_columns(metadata: &[u8]) -> bool {
+    thrift::has_member(metadata, ENCRYPTION_ALGORITHM) == Ok(true)
 }
 
 /// Where a column chunk lies. Some writers state a dictionary page where there is none; such an offset is not before the data.
@@ -183,5 +195,19 @@ mod tests {
         let error = read(bytes).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.message().contains("encrypted"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn encrypted_columns_under_a_plain_footer_are_refused_by_name() {
+        let bytes = parquet_bytes(&[sample(0..10)], Default::default());
+        let (front, trailer) = bytes.split_at(bytes.len() - TRAILER_BYTES);
+        let length = u32::from_le_bytes(trailer[..4].try_into().unwrap());
+        // Member 8, a union whose first member is an empty struct: AES_GCM_V1 with defaults. The stop byte moves behind it.
+        let member = [0x0c, 0x10, 0x1c, 0x00, 0x00, 0x00];
+        let longer = length - 1 + member.len() as u32;
+        let encrypted = [&front[..front.len() - 1], &member, &longer.to_le_bytes(), MAGIC].concat();
+        let error = read(encrypted).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.message().contains("'f'") && error.message().contains("encrypted"), "{error}");
     }
 }

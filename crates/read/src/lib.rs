@@ -27,6 +27,7 @@ mod scan;
 mod schedule;
 mod size;
 mod stream;
+mod thrift;
 mod timers;
 
 #[cfg(test)]

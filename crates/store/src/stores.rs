@@ -8,7 +8,7 @@ use crate::location::working_directory;
 use crate::policy::{Admitted, Policy};
 use crate::rewrite::Rewrites;
 use crate::s3::{Network, Object, S3};
-use crate::settings::Properties;
+use crate::settings::{Properties, Settings};
 use crate::versions::Versions;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -47,6 +47,14 @@ impl Stores {
             disk: Arc::default(),
             network: Arc::new(Network { clients: Default::default(), permits: Arc::new(Semaphore::new(PARALLEL_REQUESTS)), environment }),
         }
+    }
+}
+
+impl Stores {
+    /// What is wrong with the storage properties of a catalog, before anything is opened with them: `config`, with every problem.
+    pub fn check_properties(&self, properties: &Properties) -> Result<()> {
+        // The environment matters only where S3 is asked for.
+        Settings::resolve(properties, &Properties::new()).map(drop)
     }
 }
 

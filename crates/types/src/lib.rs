@@ -12,6 +12,7 @@ pub mod budget;
 pub mod catalog;
 pub mod error;
 pub mod expr;
+pub mod flight;
 pub mod lanes;
 pub mod metadata;
 pub mod plan;

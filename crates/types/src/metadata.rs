@@ -124,6 +124,8 @@ pub struct Snapshot {
     pub schema_id: Option<i32>,
     /// v3 row lineage.
     pub first_row_id: Option<i64>,
+    /// The key that the manifest list is encrypted with (spec "Snapshots"); `None` where it is plain.
+    pub key_id: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

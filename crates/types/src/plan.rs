@@ -44,6 +44,11 @@ impl ScanPlan {
             report: self.report.clone(),
         }
     }
+
+    /// What the person who asked should know about the table and about this plan.
+    pub fn notes(&self) -> Vec<String> {
+        self.table.notes.iter().chain(&self.report.notes).cloned().collect()
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -47,6 +47,11 @@ macro_rules! collector {
             pub fn snapshot(&self) -> ScanStats {
                 ScanStats { $($name: self.$name.load(Ordering::Relaxed),)* }
             }
+
+            /// Adds figures that were collected elsewhere.
+            pub fn add_all(&self, stats: &ScanStats) {
+                $(Self::add(&self.$name, stats.$name);)*
+            }
         }
     };
 }

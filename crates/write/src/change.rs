@@ -265,6 +265,7 @@ impl<'t> Change<'t> {
             summary,
             schema_id: Some(self.table.state.current_schema_id),
             first_row_id,
+            key_id: None,
         };
         self.table.state.snapshots.push(WrittenSnapshot { snapshot, manifests, added_rows });
         self.table.state.last_sequence_number = self.table.state.last_sequence_number.max(sequence_number);

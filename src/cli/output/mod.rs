@@ -113,7 +113,7 @@ impl Write for Target {
 }
 
 fn output_error(path: &Path, why: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Output, Stage::Output, format!("{}: {why}", path.display())).advice("choose another --output-file")
+    Error::new(ErrorKind::Output, Stage::Output, format!("{}: {why}", path.display())).advice("choose another --output FILE")
 }
 
 fn io_error(error: io::Error) -> Error {

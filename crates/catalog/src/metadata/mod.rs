@@ -1,7 +1,7 @@
 //! Table metadata from the bytes of a metadata file (spec "Table Metadata"), format versions 1, 2 and 3.
 //!
 //! Contract: [`parse_metadata`] gives a [`TableMetadata`] whose references hold, or a typed error: `unsupported` for format version 4
-//! and later and for types of later versions, `limit-exceeded` for files that are too large or nest too deep,
+//! and later, for types of later versions and for encrypted files, `limit-exceeded` for files that are too large or nest too deep,
 //! `corrupt` for everything that contradicts the specification or itself. Messages name fields and positions, never content.
 //! A key known to this version that comes twice is refused; unknown keys are skipped.
 //!
@@ -26,9 +26,14 @@ pub const MAX_METADATA_BYTES: u64 = 128 << 20;
 /// Deepest nesting of JSON: room for the deepest type that is accepted, short of the JSON reader's own limit of 128.
 const MAX_JSON_DEPTH: usize = 100;
 const NEWEST_FORMAT_VERSION: i64 = 3;
+/// The start of a file in Iceberg's AES-GCM stream format.
+const ENCRYPTED_MAGIC: &[u8] = b"AGS1";
 
 /// Parses a metadata file: JSON, plain or compressed.
 pub fn parse_metadata(bytes: &[u8]) -> Result<TableMetadata> {
+    if bytes.starts_with(ENCRYPTED_MAGIC) {
+        return Err(Error::unsupported(Stage::Catalog, "the metadata file is encrypted, and encrypted tables are not read"));
+    }
     let json = inflate::inflate(bytes, MAX_METADATA_BYTES)?;
     check_depth(&json)?;
     let version = read_version(&json)?;

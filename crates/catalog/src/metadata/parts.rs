@@ -184,6 +184,7 @@ pub fn snapshots(raw: Vec<raw::Snapshot>) -> Result<SnapshotIndex> {
             summary,
             schema_id: raw.schema_id,
             first_row_id: raw.first_row_id,
+            key_id: raw.key_id,
         }));
     }
     Ok((snapshots, index))

@@ -132,6 +132,7 @@ pub struct Snapshot {
     pub summary: Option<Map<Option<Text>>>,
     pub schema_id: Option<i32>,
     pub first_row_id: Option<i64>,
+    pub key_id: Option<String>,
 }
 
 #[derive(Deserialize)]

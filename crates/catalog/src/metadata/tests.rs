@@ -327,3 +327,16 @@ fn any_cut_or_changed_byte_is_an_error_or_a_table_but_never_a_panic() {
         }
     }
 }
+
+#[test]
+fn an_encrypted_metadata_file_is_refused_by_name_and_keys_of_manifest_lists_are_read() {
+    let error = parse_metadata(b"AGS1\0\0\x10\0rest").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("encrypted"), "{error}");
+    let mut table = v2();
+    table["snapshots"][1]["key-id"] = json!("k1");
+    table["encryption-keys"] = json!([{"key-id": "k1", "encrypted-key-metadata": "AA=="}]);
+    let table = parse(&table).unwrap();
+    assert_eq!(table.snapshot(5).unwrap().key_id.as_deref(), Some("k1"));
+    assert_eq!(table.snapshot(4).unwrap().key_id, None);
+}

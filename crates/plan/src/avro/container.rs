@@ -28,7 +28,7 @@ pub(crate) struct Container<'a> {
 impl<'a> Container<'a> {
     pub fn open(name: &'a str, bytes: &'a [u8]) -> Result<Self> {
         if bytes.starts_with(ENCRYPTED_MAGIC) {
-            return Err(Error::unsupported(Stage::Plan, format!("'{name}' is encrypted; encrypted metadata is not supported")));
+            return Err(Error::unsupported(Stage::Plan, format!("'{name}' is encrypted, and encrypted tables are not read")));
         }
         if !bytes.starts_with(MAGIC) {
             return Err(corrupt(name, "it is no Avro file"));

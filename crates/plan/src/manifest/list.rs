@@ -15,7 +15,8 @@ const ADDED_FILES: usize = 5;
 const EXISTING_FILES: usize = 6;
 const PARTITIONS: usize = 7;
 const FIRST_ROW_ID: usize = 8;
-const SLOTS: usize = 9;
+const KEY_METADATA: usize = 9;
+const SLOTS: usize = 10;
 
 /// Spec "Manifest Lists". The counts have had two names.
 static MANIFEST_FILE: [Wanted; SLOTS] = [
@@ -28,6 +29,7 @@ static MANIFEST_FILE: [Wanted; SLOTS] = [
     Wanted { id: 505, names: &["existing_files_count", "existing_data_files_count"], want: Want::Long(EXISTING_FILES) },
     Wanted { id: 507, names: &["partitions"], want: Want::Span(PARTITIONS) },
     Wanted { id: 520, names: &["first_row_id"], want: Want::Long(FIRST_ROW_ID) },
+    Wanted { id: 519, names: &["key_metadata"], want: Want::Bytes(KEY_METADATA) },
 ];
 
 /// Spec "Manifest Lists", `field_summary`.
@@ -62,6 +64,8 @@ pub(crate) struct ManifestFile {
     /// By field of the spec.
     pub partitions: Option<Vec<FieldSummary>>,
     pub first_row_id: Option<i64>,
+    /// Whether the manifest needs a key. Some writers put empty key metadata where they mean none.
+    pub encrypted: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +89,7 @@ impl ManifestFile {
             existing_files: None,
             partitions: None,
             first_row_id: None,
+            encrypted: false,
         }
     }
 
@@ -165,6 +170,7 @@ fn manifest(container: &Container<'_>, block: &[u8], slots: &[Slot; SLOTS], summ
         existing_files: long(EXISTING_FILES),
         partitions,
         first_row_id: long(FIRST_ROW_ID),
+        encrypted: span(KEY_METADATA).is_some_and(|key| !key.is_empty()),
     })
 }
 

@@ -24,6 +24,28 @@ async fn null_sequence_numbers_inherit_only_for_added_entries() {
     assert_eq!(plan.files[0].sequence_number, 0);
 }
 
+/// Spec "Manifest Entry Fields". An incremental scan is where it shows: only what the snapshot itself added counts.
+#[tokio::test]
+async fn a_null_snapshot_id_inherits_the_one_that_added_the_manifest() {
+    let entries = [
+        EntrySpec { snapshot_id: None, ..EntrySpec::data("inherits") },
+        EntrySpec { snapshot_id: Some(2), ..EntrySpec::data("own") },
+        EntrySpec { snapshot_id: Some(1), ..EntrySpec::data("another") },
+    ];
+    let mut table = TestTable::unpartitioned();
+    table.metadata = crate::testing::metadata(
+        crate::testing::schema(),
+        vec![spec(0, &[])],
+        vec![snapshot(1, None, "append"), snapshot(2, Some(1), "append")],
+    );
+    let listed = ListedManifest { path: "m".into(), added_snapshot_id: 2, sequence_number: 2, ..Default::default() };
+    table.store.objects.insert("list-1".into(), manifest_list(&[]).into());
+    table.store.objects.insert("list-2".into(), manifest_list(&[listed]).into());
+    table.store.objects.insert("m".into(), manifest(&[], &entries).into());
+    let request = ScanRequest { from_snapshot_id: Some(1), ..ScanRequest::table("t") };
+    assert_eq!(paths(&plan(table.state(), &request, None).await.unwrap()), ["inherits", "own"]);
+}
+
 #[tokio::test]
 async fn deleted_entries_are_never_live() {
     let gone = EntrySpec { status: 2, ..EntrySpec::data("gone") };
@@ -181,6 +203,24 @@ async fn an_incremental_scan_takes_what_appends_added_and_no_deletes() {
     assert_eq!(paths(&plan(state, &request(2, 3), None).await.unwrap()), [""; 0]);
 }
 
+/// Spec "Partition Transforms": the result of `day` is an int, which writers annotate as a date or do not.
+#[tokio::test]
+async fn days_of_a_partition_are_stored_as_int_or_date_and_prune_alike() {
+    for ty in [r#""int""#, r#"{"type":"int","logicalType":"date"}"#] {
+        let column: [PartitionColumn; 1] = [(1000, "p0", ty)];
+        let file = |path: &str, day: i32| EntrySpec::data(path).partition(vec![Some(Value::Date(day))]);
+        let state = || {
+            let table = TestTable::new(vec![spec(0, &[(4, "day")])]);
+            table.manifest(listed(1), &column, &[file("a", 3), file("b", 9)]).state()
+        };
+        let all = plan(state(), &ScanRequest::table("t"), None).await.unwrap();
+        assert_eq!(all.files.iter().map(|f| f.partition[0].clone()).collect::<Vec<_>>(), [Some(Value::Date(3)), Some(Value::Date(9))]);
+        let day = crate::testing::column(4, fastdata_types::PrimitiveType::Date);
+        let filter = crate::testing::compare(day, CompareOp::GtEq, crate::testing::literal(Value::Date(9)));
+        assert_eq!(paths(&plan(state(), &ScanRequest::table("t"), Some(filter)).await.unwrap()), ["b"], "{ty}");
+    }
+}
+
 #[tokio::test]
 async fn partition_tuples_are_typed_through_the_manifests_own_spec() {
     // The same field as an int, as a date, and without a field id under a name that Avro does not allow.
@@ -265,6 +305,34 @@ async fn data_files_that_cannot_be_read_are_refused_by_table_file_and_feature_un
     assert!(TestTable::unpartitioned().data(1, &[empty_key]).plan(None).await.is_ok());
 }
 
+/// Told by the snapshot's key, by the manifest's key metadata in its list, or only by the file's first bytes.
+#[tokio::test]
+async fn encrypted_manifest_lists_and_manifests_are_refused_by_table_file_and_feature() {
+    let table = || TestTable::unpartitioned().data(1, &[EntrySpec::data("f")]);
+    let with_key = |table: &mut TestTable, key: &[u8]| table.manifests[0].key_metadata = Some(key.to_vec());
+    let with_object =
+        |table: &mut TestTable, path: &str| drop(table.store.objects.insert(path.into(), (&b"AGS1\0\0\x10\0rest"[..]).into()));
+    let mut keyed_list = table();
+    let mut first = snapshot(1, None, "append");
+    first.key_id = Some("k".into());
+    keyed_list.metadata.snapshots = vec![Arc::new(first)];
+    let (mut keyed, mut list, mut opaque) = (table(), table(), table());
+    with_key(&mut keyed, &[9]);
+    with_object(&mut list, "list-1");
+    with_object(&mut opaque, "m0");
+    for (table, file, opens) in [(keyed_list, "'list-1'", 0), (list, "'list-1'", 1), (keyed, "'m0'", 1), (opaque, "'m0'", 2)] {
+        let state = table.state();
+        let error = plan(Arc::clone(&state), &ScanRequest::table("t"), None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(["table 'ns.t'", file, "encrypted"].iter().all(|part| error.message().contains(part)), "{error}");
+        let opened = format!("{:?}", state.store).matches("\"list-1\", \"m0\"").count();
+        assert_eq!(opened, usize::from(opens == 2), "{:?}", state.store);
+    }
+    let mut empty_key = table();
+    with_key(&mut empty_key, &[]);
+    assert_eq!(empty_key.plan(None).await.unwrap().files.len(), 1);
+}
+
 #[tokio::test]
 async fn numbers_that_cannot_be_are_corrupt_and_locations_outside_the_policy_are_refused() {
     for entry in [
@@ -278,6 +346,11 @@ async fn numbers_that_cannot_be_are_corrupt_and_locations_outside_the_policy_are
     assert_eq!(table.plan(None).await.unwrap().blocks[0], Block::bytes(0, 0, 1 << 62));
     let error = TestTable::unpartitioned().data(1, &[EntrySpec::data("secret/x")]).plan(None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LocationNotAllowed);
+    let mut elsewhere = TestTable::unpartitioned().data(1, &[EntrySpec::data("f")]);
+    elsewhere.metadata.location = "secret/t".into();
+    let error = elsewhere.plan(None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LocationNotAllowed);
+    assert!(error.message().starts_with("the table's own location"), "{error}");
     let missing =
         TestTable { manifests: vec![ListedManifest { path: "nowhere".into(), ..Default::default() }], ..TestTable::unpartitioned() };
     assert_eq!(missing.plan(None).await.unwrap_err().kind(), ErrorKind::MissingFile);

@@ -8,7 +8,7 @@
 use super::memory::{Asker, Reservation};
 use super::work::on_pool;
 use crate::ReadContext;
-use crate::footer::chunk_range;
+use crate::footer::{chunk_range, has_encrypted_columns};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use bytes::Bytes;
 use fastdata_types::plan::{DeleteFile, FileFormat};
@@ -92,6 +92,9 @@ impl DeleteParquet {
                 ranges.into_iter().next().ok_or_else(|| Error::internal(Stage::Read, format!("{what}: the store returned no range")))?
             }
         };
+        if has_encrypted_columns(&footer) {
+            return Err(Error::unsupported(Stage::Read, format!("{what} has encrypted columns")));
+        }
         let parse = move || ParquetMetaDataReader::decode_metadata(&footer).map_err(|e| undecodable(&e));
         let metadata = on_pool(context, &what, parse).await?;
         Ok(DeleteParquet { what, path: delete.path.clone(), size, tail, metadata, _memory: memory })

@@ -3,7 +3,8 @@
 //! Problem: a delete file and a data file may hold one column as int and long, float and double, decimals of two precisions, or
 //! strings in four encodings. Contract: values that the table's type makes equal get equal keys: integers, dates and times as 64-bit
 //! integers in the unit of the table's type, floats as doubles, decimals as 128-bit integers, the rest as bytes. NULL equals NULL and all NaN
-//! are one; -0.0 and 0.0 differ, as in the Java reference, which compares boxed values.
+//! are one; -0.0 and 0.0 differ. The specification's order of floats has -0 before 0 ("Sorting"), and the Java reference keeps deleted
+//! keys in a `StructLikeSet`, whose `Comparators` and `JavaHash` compare boxed numbers, as `Double.compareTo` and `hashCode` do.
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray};
 use arrow::buffer::{NullBuffer, ScalarBuffer};

@@ -88,12 +88,15 @@ impl Pairing<'_> {
                     format!("column '{path}': two columns of the file have its field id {}", field.id),
                 ));
             }
-            let source = by_id.get(&field.id).copied().filter(|_| field.ty != Type::Primitive(PrimitiveType::Unknown));
-            let column = match source.and_then(|at| columns.get(at)) {
-                Some(column) => self.present(field, column, path)?,
+            let found = by_id.get(&field.id).and_then(|at| Some((*at, columns.get(*at)?)));
+            // By the whole type, so that what is selected of a column does not decide whether the file has it.
+            let whole = self.context.table_schema.field_by_id(field.id).unwrap_or(field);
+            let found = found.filter(|(_, column)| field.ty != Type::Primitive(PrimitiveType::Unknown) && holds(&whole.ty, column));
+            let column = match found {
+                Some((_, column)) => self.present(field, column, path)?,
                 None => self.missing(field, path)?,
             };
-            out.push(Sourced { source, column });
+            out.push(Sourced { source: found.map(|(at, _)| at), column });
             path.truncate(length);
         }
         number_sources(&mut out, columns.len());
@@ -138,17 +141,11 @@ impl Pairing<'_> {
         Ok(Column { field: arrow, path: path.clone(), recipe })
     }
 
-    /// An element, key or value: the only one its parent has, so an id that the file lacks does no harm; one that differs does.
+    /// An element, key or value: the only one its parent has, whatever its id; [`holds`] has told that the parent is the one meant.
     fn fixed_child(&mut self, field: &Field, column: &FileColumn, path: &mut String) -> Result<Column> {
         let length = path.len();
         path.push('.');
         path.push_str(&field.name);
-        if let Some(id) = column.id.filter(|id| *id != field.id) {
-            return Err(Error::corrupt(
-                Stage::Read,
-                format!("column '{path}' has field id {id} in the file and {} in the table", field.id),
-            ));
-        }
         let out = if field.ty == Type::Primitive(PrimitiveType::Unknown) {
             self.leaves.extend(column.anchor());
             self.missing(field, path)?
@@ -185,6 +182,33 @@ impl Pairing<'_> {
     fn initial_default(&self, field: &Field) -> Option<Value> {
         let whole = self.context.table_schema.field_by_id(field.id).unwrap_or(field);
         cut(whole.initial_default.as_ref()?, &whole.ty, &field.ty)
+    }
+}
+
+/// Whether a list or map of the file is the one the table means. Its own id is not enough: where the file has ids for what is in it,
+/// one of them must be the table's, else the table's column is not in the file (spec "Column Projection", which goes by id; so the
+/// Java reference prunes such columns). Children without an id are taken for the ones meant.
+fn holds(ty: &Type, column: &FileColumn) -> bool {
+    let child = |field: &Field, column: &FileColumn| match column.id {
+        Some(id) => id == field.id || !matches!(field.ty, Type::Primitive(_)) && holds_below(&field.ty, column),
+        None => true,
+    };
+    match (ty, &column.shape) {
+        (Type::List(list), Shape::List(element)) => child(&list.element, element),
+        (Type::Map(map), Shape::Map { key, value }) => child(&map.key, key) || child(&map.value, value),
+        _ => true,
+    }
+}
+
+/// Whether the file has one of the ids below a nested type whose own id it has not.
+fn holds_below(ty: &Type, column: &FileColumn) -> bool {
+    match (ty, &column.shape) {
+        (Type::Struct(fields), Shape::Struct(children)) => {
+            let ids: HashSet<i32> = fields.fields.iter().map(|field| field.id).collect();
+            children.iter().any(|child| child.id.is_some_and(|id| ids.contains(&id)))
+        }
+        (Type::List(_), Shape::List(_)) | (Type::Map(_), Shape::Map { .. }) => holds(ty, column),
+        _ => false,
     }
 }
 

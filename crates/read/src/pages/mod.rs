@@ -16,9 +16,10 @@ use meter::Charge;
 pub(crate) use meter::{Fault, PageMeter};
 pub(crate) use recycle::PageBuffers;
 
+use crate::thrift;
 use codec::Codec;
 use fastdata_types::{Error, Result, Stage};
-use header::{HeaderFault, MAX_HEADER_BYTES, PageHeader, PageKind};
+use header::{MAX_HEADER_BYTES, PageHeader, PageKind};
 use parquet::basic::{Compression, Encoding, Type as PhysicalType};
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::ParquetError;
@@ -92,9 +93,9 @@ impl PageSource {
                     self.cursor.skip(length as u64)?;
                     return Ok(header);
                 }
-                Err(HeaderFault::Truncated) if !complete => wanted = bytes.len().saturating_mul(4),
-                Err(HeaderFault::Truncated) => return Err(self.corrupt("a page header is cut off")),
-                Err(HeaderFault::Malformed(why)) => return Err(self.corrupt(format!("a page header is malformed: {why}"))),
+                Err(thrift::Fault::Truncated) if !complete => wanted = bytes.len().saturating_mul(4),
+                Err(thrift::Fault::Truncated) => return Err(self.corrupt("a page header is cut off")),
+                Err(thrift::Fault::Malformed(why)) => return Err(self.corrupt(format!("a page header is malformed: {why}"))),
             }
         }
     }

@@ -95,6 +95,48 @@ async fn every_encoding_and_codec_gives_what_the_plain_reader_gives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_whose_checksum_is_wrong_are_corrupt_and_name_the_file() {
+    let Some(corpus) = corpus("parquet-testing/data") else { return };
+    let ints = [("a", PrimitiveType::Int), ("b", PrimitiveType::Int)];
+    let dictionaries = [("long_field", PrimitiveType::Long), ("binary_field", PrimitiveType::Binary)];
+    for (name, columns, is_wrong) in [
+        ("datapage_v1-corrupt-checksum.parquet", &ints, true),
+        ("datapage_v1-uncompressed-checksum.parquet", &ints, false),
+        ("rle-dict-uncompressed-corrupt-checksum.parquet", &dictionaries, true),
+        ("rle-dict-snappy-checksum.parquet", &dictionaries, false),
+    ] {
+        let fields = columns.iter().zip(1..).map(|((name, ty), id)| Field::optional(id, *name, ty.clone())).collect();
+        let mut world = World::new(Schema::new(0, fields).unwrap());
+        world.add(std::fs::read(corpus.join(name)).unwrap(), 0);
+        match world.rows().await {
+            Ok(rows) => assert!(!is_wrong && rows.num_rows() > 0, "{name}"),
+            Err(error) => {
+                assert!(is_wrong && error.kind() == ErrorKind::Corrupt, "{name}: {error}");
+                assert!(error.message().contains("data/0.parquet") && error.message().contains("checksum"), "{name}: {error}");
+            }
+        }
+    }
+}
+
+/// Encrypted footers and plain footers over encrypted columns.
+#[tokio::test(flavor = "multi_thread")]
+async fn encrypted_files_of_other_engines_are_refused_by_name() {
+    let Some(corpus) = corpus("parquet-testing/data") else { return };
+    let mut refused = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "encrypted") {
+            let mut world = World::new(Schema::new(0, vec![Field::optional(1, "boolean_field", PrimitiveType::Boolean)]).unwrap());
+            world.add(std::fs::read(&path).unwrap(), 0);
+            let error = world.rows().await.unwrap_err();
+            assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("encrypted"), "{}: {error}", path.display());
+            refused += 1;
+        }
+    }
+    assert!(refused >= 5, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_files_are_errors_or_rows_but_never_a_crash() {
     let Some(bad) = corpus("parquet-testing/bad_data") else { return };
     let mut files = Vec::new();

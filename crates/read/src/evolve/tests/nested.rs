@@ -199,16 +199,51 @@ fn structs_as_map_keys_and_lists_of_lists_keep_their_shape() {
 }
 
 #[test]
-fn an_element_of_another_id_is_refused_and_one_without_is_read() {
+fn a_list_whose_element_has_another_id_is_missing_and_one_without_an_id_is_read() {
     let list_of =
         |id: &str| format!("message m {{ optional group l (LIST) = 1 {{ repeated group list {{ optional int32 element{id}; }} }} }}");
     let leaf = || LeafValues::Int32(vec![5]).levels(&[3], &[0]);
-    let target = schema(vec![Field::optional(1, "l", Type::list(2, false, PrimitiveType::Int))]);
+    let of = |field: Field| schema(vec![field]);
+    let optional = of(Field::optional(1, "l", Type::list(2, false, PrimitiveType::Int)));
     for id in ["", " = 2"] {
-        assert_eq!(reading(&target).column(&write_message(&list_of(id), vec![leaf()])).unwrap(), [list(vec![int(5)])]);
+        assert_eq!(reading(&optional).column(&write_message(&list_of(id), vec![leaf()])).unwrap(), [list(vec![int(5)])]);
     }
-    let error = reading(&target).column(&write_message(&list_of(" = 3"), vec![leaf()])).unwrap_err();
-    assert!(error.kind() == ErrorKind::Corrupt && error.message().contains("l.element"), "{error}");
+    // As the Java reference: PruneColumns drops the list, and the column is filled in like any other that the file lacks.
+    let other = write_message(&list_of(" = 3"), vec![leaf()]);
+    assert_eq!(reading(&optional).column(&other).unwrap(), [None]);
+    let default = Value::List(vec![Some(Value::Int(9))]);
+    let defaulted = of(Field::optional(1, "l", Type::list(2, false, PrimitiveType::Int)).with_default(default));
+    assert_eq!(reading(&defaulted).column(&other).unwrap(), [list(vec![int(9)])]);
+    let required = of(Field::required(1, "l", Type::list(2, false, PrimitiveType::Int)));
+    let error = reading(&required).column(&other).unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.message().contains("'l'"), "{error}");
+}
+
+/// One id that the table knows is enough, as in the Java reference: the rest of a list or map has its place by its shape.
+#[test]
+fn a_list_or_map_is_found_by_any_id_in_it() {
+    let structs = |element: &str, x: &str| {
+        let inside = format!("optional group element{element} {{ optional int32 x{x}; }}");
+        let message = format!("message m {{ optional group l (LIST) = 1 {{ repeated group list {{ {inside} }} }} }}");
+        write_message(&message, vec![LeafValues::Int32(vec![5]).levels(&[4], &[0])])
+    };
+    let of_structs = schema(vec![Field::optional(1, "l", Type::list(2, false, point(vec![Field::optional(3, "x", PrimitiveType::Int)])))]);
+    for (element, x, expected) in [
+        (" = 2", " = 3", list(vec![structure(vec![int(5)])])),
+        (" = 9", " = 3", list(vec![structure(vec![int(5)])])),
+        (" = 2", " = 9", list(vec![structure(vec![None])])),
+        (" = 9", " = 8", None),
+    ] {
+        assert_eq!(reading(&of_structs).column(&structs(element, x)).unwrap(), [expected], "{element} {x}");
+    }
+    let maps = schema(vec![Field::optional(1, "m", Type::map(2, PrimitiveType::Int, 3, false, PrimitiveType::Int))]);
+    for (key, value, is_found) in [(2, 3, true), (2, 9, true), (9, 3, true), (9, 8, false)] {
+        let inside = format!("required int32 key = {key}; optional int32 value = {value};");
+        let message = format!("message m {{ optional group m (MAP) = 1 {{ repeated group key_value {{ {inside} }} }} }}");
+        let leaves = vec![LeafValues::Int32(vec![4]).levels(&[2], &[0]), LeafValues::Int32(vec![5]).levels(&[3], &[0])];
+        let expected = is_found.then(|| Value::Map(vec![(Value::Int(4), int(5))]));
+        assert_eq!(reading(&maps).column(&write_message(&message, leaves)).unwrap(), [expected], "{key} {value}");
+    }
 }
 
 #[test]

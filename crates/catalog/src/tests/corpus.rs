@@ -1,6 +1,6 @@
 //! Metadata that other engines wrote: every table of the corpus parses, every golden file that is meant to be refused is.
 
-use fastdata_catalog::parse_metadata;
+use crate::parse_metadata;
 use fastdata_types::ErrorKind;
 use std::path::{Path, PathBuf};
 

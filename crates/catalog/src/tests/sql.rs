@@ -1,7 +1,7 @@
 //! SQL catalogs on SQLite files and on a private PostgreSQL server.
 
-use crate::{metadata, properties};
-use fastdata_catalog::{embedded, open};
+use super::{metadata, properties};
+use crate::{embedded, open};
 use fastdata_testkit::files::LocalFiles;
 use fastdata_testkit::postgres::Postgres;
 use fastdata_types::{Catalog, ErrorKind, TableName};

@@ -1,12 +1,12 @@
-//! Plans other people's tables, found through `FASTDATA_CORPUS`.
+//! The plans of other people's tables.
 //!
 //! Every table is planned at its current snapshot; file, delete and row counts are held against what the snapshot's own summary says, and
 //! row counts against what its owners and pyiceberg read.
 
-mod metadata;
-
+use crate::support::corpus;
 use async_trait::async_trait;
 use bytes::Bytes;
+use fastdata_catalog::parse_metadata;
 use fastdata_plan::{plan, project, select};
 use fastdata_types::store::StoreCounters;
 use fastdata_types::{Error, ErrorKind, Result, ScanPlan, ScanRequest, Stage, Store, TableState};
@@ -81,7 +81,7 @@ fn table(corpus: &Path, entry: &Json) -> Arc<TableState> {
     Arc::new(TableState {
         display_name: name.to_owned(),
         metadata_location: metadata_file.to_string_lossy().into_owned(),
-        metadata: Arc::new(metadata::load(&metadata_file)),
+        metadata: Arc::new(parse_metadata(&std::fs::read(&metadata_file).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"))),
         store: Arc::new(Folder { location: entry["location"].as_str().unwrap().to_owned(), folder }),
         notes: vec![],
     })
@@ -94,18 +94,15 @@ async fn plan_table(table: Arc<TableState>, request: ScanRequest) -> Result<Scan
     plan(table, &request, selection, projection, None).await
 }
 
-fn corpus() -> Option<(PathBuf, Vec<Json>)> {
-    let Some(corpus) = std::env::var_os("FASTDATA_CORPUS").map(PathBuf::from) else {
-        eprintln!("skipped: FASTDATA_CORPUS does not name the corpus");
-        return None;
-    };
+fn tables() -> Option<(PathBuf, Vec<Json>)> {
+    let corpus = corpus()?;
     let tables: Json = serde_json::from_slice(&std::fs::read(corpus.join("TABLES.json")).unwrap()).unwrap();
     Some((corpus, tables.as_array().unwrap().clone()))
 }
 
 #[tokio::test]
 async fn every_table_plans_to_the_counts_of_its_summary() {
-    let Some((corpus, tables)) = corpus() else { return };
+    let Some((corpus, tables)) = tables() else { return };
     let mut wrong = Vec::new();
     let mut checked = 0;
     for entry in &tables {
@@ -146,7 +143,7 @@ async fn every_table_plans_to_the_counts_of_its_summary() {
 /// Position deletes, equality deletes and vectors that apply; the rows that positions and vectors claim.
 #[tokio::test]
 async fn deletes_of_other_engines_are_matched() {
-    let Some((corpus, tables)) = corpus() else { return };
+    let Some((corpus, tables)) = tables() else { return };
     let expected = [
         ("equality_delete_cross_partition/warehouse/ns/t", (0, 1, 0)),
         ("equality_delete_extra_column/warehouse/ns/t", (0, 1, 0)),
@@ -172,7 +169,7 @@ async fn deletes_of_other_engines_are_matched() {
 /// Every snapshot, every ref, and every pair of a snapshot and a descendant plans or says why not.
 #[tokio::test]
 async fn every_snapshot_of_every_table_plans_or_names_what_is_missing() {
-    let Some((corpus, tables)) = corpus() else { return };
+    let Some((corpus, tables)) = tables() else { return };
     let mut planned = 0;
     for entry in &tables {
         let state = table(&corpus, entry);

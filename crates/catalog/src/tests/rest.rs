@@ -1,7 +1,7 @@
 //! REST catalogs that answer as they should: names, pages, tokens, vended credentials, locations.
 
-use crate::{metadata, properties};
-use fastdata_catalog::open;
+use super::{metadata, properties};
+use crate::open;
 use fastdata_testkit::files::LocalFiles;
 use fastdata_testkit::rest::{OAuth, RestOptions, RestServer, Vended};
 use fastdata_types::{Catalog, ErrorKind, TableName};

@@ -1,7 +1,7 @@
 //! Table directories and metadata files without a catalog.
 
-use crate::metadata;
-use fastdata_catalog::{PathOptions, load_path};
+use super::metadata;
+use crate::{PathOptions, load_path};
 use fastdata_testkit::files::LocalFiles;
 use fastdata_types::ErrorKind;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! REST catalogs that answer as they should not: proxies, outages, lies.
 
-use crate::metadata;
-use crate::rest::{add, catalog, oauth};
+use super::metadata;
+use super::rest::{add, catalog, oauth};
 use fastdata_testkit::rest::{Fault, RestOptions, RestServer};
 use fastdata_types::{Catalog, Error, ErrorKind, TableName};
 use std::time::Instant;
