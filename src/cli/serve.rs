@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub async fn run(common: &Common, args: &ServeArgs) -> Result<()> {
     let environment: Vec<(String, String)> = std::env::vars().collect();
     let settings = config::read(&common.overrides(), &environment)?;
+    crate::allocator::return_early(settings.memory);
     let engine = assemble::engine(&settings, common.warehouse.as_deref(), Paths::Refused)?;
     if engine.catalogs().is_empty() {
         return Err(Error::new(ErrorKind::Config, Stage::Config, "nothing to serve")

@@ -11,6 +11,7 @@ use crate::open_file::{OpenFile, Pass};
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Bytes of decoded rows that one slice aims at: small enough for the caches, large enough to make scheduling cheap.
 const SLICE_BYTES: u64 = 4 << 20;
@@ -141,9 +142,21 @@ impl Need {
         (self.total() <= ceiling).then_some(self)
     }
 
-    /// The figure for the refusal where pages of `live` bytes cannot fit.
-    pub(crate) fn total_with_pages(&self, live: u64) -> u64 {
-        self.total().saturating_sub(self.pages).saturating_add(live)
+    /// Bytes with which a row group can be read after pages of `live` bytes, or a batch of `batch` bytes, did not fit. Decoding stopped at
+    /// the first that did not, and more may have followed, so pages count at least what they were estimated to take; and with more memory
+    /// larger slices are decoded, so the figure is one at which the need stays below it.
+    pub(crate) fn sufficient(file: &OpenFile, row_group: &RowGroupMetaData, bounds: &Bounds, live: u64, batch: u64) -> u64 {
+        let mut ceiling = bounds.ceiling;
+        for _ in 0..64 {
+            let mut need = Need::of(file, row_group, &Bounds { ceiling, ..*bounds });
+            need.pages = need.pages.max(live.saturating_add(live / 4));
+            need.batch = need.batch.max(batch);
+            if need.total() <= ceiling {
+                break;
+            }
+            ceiling = need.total();
+        }
+        ceiling
     }
 }
 
@@ -152,12 +165,19 @@ impl Chunk {
         let range = chunk_range(column);
         let uncompressed = column.uncompressed_size().max(0) as u64;
         let page = uncompressed.min(PAGE_BYTES);
-        let dictionary = if column.dictionary_page_offset().is_some() { 2 * uncompressed.min(PAGE_BYTES) } else { 0 };
+        let dictionary = dictionary_bytes(column, &range).min(uncompressed).min(PAGE_BYTES);
         // All pages that one slice touches are alive together where strings point into them.
         let touched = uncompressed / rows * slice_rows;
         let levels = if column.column_descr().max_rep_level() > 0 { 3 * page } else { 0 };
-        Chunk { bytes: range.end - range.start, pages: page + page / 4 + dictionary + touched + levels + (16 << 10) }
+        Chunk { bytes: range.end - range.start, pages: page + page / 4 + dictionary * 3 / 2 + touched + levels + (16 << 10) }
     }
+}
+
+/// The inflated size of a chunk's dictionary, by the place it takes in the file and the chunk's ratio of compression; 0 where there is none.
+fn dictionary_bytes(column: &ColumnChunkMetaData, range: &Range<u64>) -> u64 {
+    let stored = (column.data_page_offset().max(0) as u64).saturating_sub(range.start);
+    let chunk = (range.end - range.start).max(1);
+    u64::try_from(u128::from(stored) * u128::from(column.uncompressed_size().max(0) as u64) / u128::from(chunk)).unwrap_or(u64::MAX)
 }
 
 /// Bytes that a row of this column takes decoded, with its share of levels.

@@ -104,21 +104,28 @@ impl Unit {
                 Err(stop) => stop,
             };
             drop(permit);
-            let (grown, figure) = match stop {
+            let (grown, live, batch) = match stop {
                 Stop::Failed(error) => return Err(self.explain(error)),
-                Stop::Pages(live) => (need.with_pages(live, self.bounds.ceiling), need.total_with_pages(live)),
-                Stop::Batch(bytes) => (need.with_batch(bytes, self.bounds.ceiling), need.total().saturating_add(BATCHES * bytes)),
+                Stop::Pages(live) => (need.with_pages(live, self.bounds.ceiling), live, 0),
+                Stop::Batch(bytes) => (need.with_batch(bytes, self.bounds.ceiling), 0, bytes),
             };
-            // In the share of the budget that row groups have: deletes may hold the rest.
-            let share = scan.context.budget.total() / self.bounds.ceiling.max(1);
-            let figure = figure.saturating_mul(share.max(1)).max(scan.context.budget.total() + 1);
-            need = grown.ok_or_else(|| scan.context.budget.too_small(figure, &self.what()))?;
+            need = grown.ok_or_else(|| self.too_small(scan, live, batch))?;
             if !sink.ask_to_reserve {
                 // Whoever has memory may be waiting for this right. In stable order the stream takes the memory from them instead.
                 progress.decoding = None;
             }
             permit = Arc::new(self.reserve(scan, need.total(), sink).await?);
         }
+    }
+
+    /// The refusal after pages or a batch of so many bytes did not fit, with the budget that suffices. Row groups have a share of the budget:
+    /// deletes may hold the rest.
+    pub(crate) fn too_small(&self, scan: &Scan, live: u64, batch: u64) -> Error {
+        let budget = &scan.context.budget;
+        let row_group = self.file.footer.metadata.row_group(self.row_group);
+        let figure = Need::sufficient(&self.file, row_group, &self.bounds, live, batch);
+        let share = budget.total() / self.bounds.ceiling.max(1);
+        budget.too_small(figure.saturating_mul(share.max(1)).max(budget.total() + 1), &self.what())
     }
 
     async fn reserve(&self, scan: &Scan, bytes: u64, sink: &Sink) -> Result<Permit> {

@@ -24,6 +24,9 @@ use tokio::task::{AbortHandle, JoinSet};
 const FILES_AHEAD: usize = 16;
 /// Row groups beyond those that decode whose bytes are fetched ahead, where memory allows.
 const FETCHED_AHEAD: usize = 6;
+/// Compressed bytes of all row groups in flight, one larger row group excepted: what hides a store's latency. More would only be written
+/// into fresh memory.
+const BYTES_IN_FLIGHT: u64 = 96 << 20;
 
 /// A row group that was started.
 pub(crate) struct Live {
@@ -86,6 +89,7 @@ impl Schedule {
         let mut wanted = Wanted::new(&scan);
         let mut exhausted = false;
         let in_flight = Arc::new(Semaphore::new(scan.threads + 1 + if scan.options.limit.is_some() { 0 } else { FETCHED_AHEAD }));
+        let bytes_in_flight = Arc::new(Semaphore::new(kib(BYTES_IN_FLIGHT) as usize));
         let mut previous_turn: Option<oneshot::Receiver<()>> = None;
         loop {
             while tasks.try_join_next().is_some() {}
@@ -129,7 +133,12 @@ impl Schedule {
             let memory = async {
                 let slot = slot.await.map_err(|_| Error::internal(Stage::Read, "the scan was closed"))?;
                 let need = unit.need.learned(scan.pages_learned(), unit.bounds.ceiling);
-                Ok::<_, Error>((slot, need, scan.context.budget.acquire(need.total(), &unit.what()).await?))
+                if need.total() > unit.bounds.ceiling {
+                    return Err(unit.too_small(&scan, 0, 0));
+                }
+                let bytes = Arc::clone(&bytes_in_flight).acquire_many_owned(kib(need.compressed.min(BYTES_IN_FLIGHT)));
+                let bytes = bytes.await.map_err(|_| Error::internal(Stage::Read, "the scan was closed"))?;
+                Ok::<_, Error>(((slot, bytes), need, scan.context.budget.acquire(need.total(), &unit.what()).await?))
             };
             let (slot, need, memory) = tokio::select! {
                 biased;
@@ -159,6 +168,11 @@ impl Schedule {
             }
         }
     }
+}
+
+/// Bytes in the unit that they are counted in.
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
 
 /// A block and its place in the plan.

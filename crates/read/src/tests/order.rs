@@ -64,6 +64,29 @@ async fn what_cannot_fit_is_refused_with_the_figure() {
     assert!(error.message().contains("data/0.parquet"), "{error}");
 }
 
+/// Many columns whose dictionaries and pages are alive at once, as decoding finds out one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_figure_of_a_refusal_suffices() {
+    let random = |row: i64, column: i64| ((row * 7919 + column * 104_729) as f64).sin();
+    let fields = (0..40).map(|column| Field::optional(column + 1, format!("c{column}"), PrimitiveType::Double)).collect();
+    let schema = Schema::new(0, fields).unwrap();
+    let column = |column| Arc::new(Float64Array::from_iter_values((0..40_000).map(|row| random(row, column)))) as ArrayRef;
+    let batch = RecordBatch::try_new(with_ids(&schema), (0..40).map(column).collect()).unwrap();
+    let mut world = World::new(schema);
+    world.add(parquet_bytes(std::slice::from_ref(&batch), WriterProperties::default()), 40_000);
+    let mut refused = 0;
+    for budget in [4 << 20, 8 << 20, 12 << 20, 16 << 20, 24 << 20, 32 << 20, 48 << 20] {
+        world.budget = budget;
+        let Err(error) = world.rows().await else { continue };
+        refused += 1;
+        assert_eq!(error.kind(), ErrorKind::BudgetTooSmall, "{error}");
+        let needed: u64 = error.message().split(" needs ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap();
+        world.budget = needed;
+        assert_eq!(world.rows().await.unwrap_or_else(|again| panic!("{error}, then {again}")).num_rows(), 40_000);
+    }
+    assert!(refused > 1, "nothing was refused");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_scans_share_a_small_budget_and_all_finish() {
     let world = Arc::new(World::of_samples(&[0..20_000, 20_000..40_000], 5000));
