@@ -3,11 +3,12 @@
 FASTDATA_CACHE ?= $(HOME)/.cache/fastdata
 export FASTDATA_CACHE
 export CARGO_TARGET_DIR ?= $(FASTDATA_CACHE)/target
+SECONDS ?= 60
 export PATH := $(FASTDATA_CACHE)/tools/bin:$(PATH)
 
 BINARY := $(CARGO_TARGET_DIR)/debug/fastdata
 
-.PHONY: help build demo test lint unit deny docs check-features bench clean-demo
+.PHONY: help build demo test lint unit deny docs check-features bench fuzz clean-demo
 
 help: ## List the recipes
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,9 @@ docs: ## Build the API documentation, private items included; warnings are error
 
 check-features: ## Compile the optional catalogs (Glue, HMS): slow
 	cargo check --locked --features glue,hms
+
+fuzz: ## Fuzz the decoders of bytes from anywhere, SECONDS for each target
+	scripts/fuzz.sh $(SECONDS)
 
 bench: ## Make the reference tables and measure scans against the decode floor
 	scripts/bench.sh

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Peak memory beside the budget, in MiB.
-const HEADROOM_MIB: u64 = 256;
-const BUDGET_MIB: u64 = 64;
+pub(crate) const HEADROOM_MIB: u64 = 256;
+pub(crate) const BUDGET_MIB: u64 = 64;
 
 /// Runs commands under limits and without a network; one answer each.
-fn run_limited(python: &Path, commands: &[Vec<String>]) -> Vec<Value> {
+pub(crate) fn run_limited(python: &Path, commands: &[Vec<String>]) -> Vec<Value> {
     let script = root().join("tests/interop/run_limited.py");
     let mut child = Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let lines: String = commands.iter().map(|command| format!("{}\n", json!(command))).collect();
@@ -23,7 +23,7 @@ fn run_limited(python: &Path, commands: &[Vec<String>]) -> Vec<Value> {
     answers
 }
 
-fn scan(table: &Path) -> Vec<String> {
+pub(crate) fn scan(table: &Path) -> Vec<String> {
     let budget = format!("{BUDGET_MIB}MiB");
     [env!("CARGO_BIN_EXE_fastdata"), "scan", table.to_str().unwrap(), "-o", "none", "--timeout", "60s", "--memory", &budget, "--stats=json"]
         .map(str::to_owned)

@@ -14,6 +14,8 @@ mod http;
 mod listing;
 mod local;
 mod location;
+#[cfg(test)]
+mod mutations;
 mod policy;
 mod ranges;
 mod retry;

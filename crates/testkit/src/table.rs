@@ -23,5 +23,5 @@ mod tests;
 
 pub use build::{Built, build};
 pub use compare::{differences, lines};
-pub use model::{Model, ModelRow, ModelSnapshot};
+pub use model::{Model, ModelRow, ModelSnapshot, project_row};
 pub use shape::{Columns, Deletes, Evolution, FieldIds, History, Layout, Partitioning, Shape, Splits};

@@ -14,8 +14,9 @@ use fastdata_types::schema::StructType;
 use fastdata_types::{Error, Field, Result, Type};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, Type as PhysicalType, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::SchemaDescriptor;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
@@ -31,6 +32,17 @@ pub enum Codec {
     Brotli,
     Lz4Raw,
     Zstd,
+}
+
+/// Encodings of the values that no dictionary takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encodings {
+    /// What the Parquet library takes: plain in pages of version 1, delta encodings in those of version 2.
+    Usual,
+    /// Differences for integers, lengths or prefixes apart for bytes, runs for booleans.
+    Delta,
+    /// The bytes of numbers and fixed values, one stream for each place; others plain.
+    ByteStreamSplit,
 }
 
 /// What a manifest says of where a file can be split.
@@ -54,6 +66,7 @@ pub struct FileOptions {
     pub page_bytes: usize,
     pub page_v2: bool,
     pub dictionary: bool,
+    pub encodings: Encodings,
     /// Statistics in the footer and the page index. Without them the manifest has no bounds either.
     pub statistics: bool,
     /// Rows of one file at most; what is more goes to the next file of the same partition.
@@ -77,6 +90,7 @@ impl Default for FileOptions {
             page_bytes: 1 << 20,
             page_v2: false,
             dictionary: true,
+            encodings: Encodings::Usual,
             statistics: true,
             file_rows: 1 << 20,
             metrics: MetricsMode::Truncate(16),
@@ -89,7 +103,7 @@ impl Default for FileOptions {
 }
 
 impl FileOptions {
-    fn properties(&self) -> WriterProperties {
+    fn properties(&self, columns: &SchemaDescriptor) -> WriterProperties {
         let codec = match self.codec {
             Codec::Uncompressed => Compression::UNCOMPRESSED,
             Codec::Snappy => Compression::SNAPPY,
@@ -99,7 +113,13 @@ impl FileOptions {
             Codec::Zstd => Compression::ZSTD(ZstdLevel::default()),
         };
         let truncated = if self.metrics == MetricsMode::Full { None } else { Some(64) };
-        WriterProperties::builder()
+        let mut properties = WriterProperties::builder();
+        for column in columns.columns() {
+            if let Some(encoding) = self.encodings.of(column.physical_type()) {
+                properties = properties.set_column_encoding(column.path().clone(), encoding);
+            }
+        }
+        properties
             .set_compression(codec)
             .set_max_row_group_row_count(Some(self.row_group_rows.max(1)))
             .set_data_page_row_count_limit(self.page_rows.max(1))
@@ -111,6 +131,20 @@ impl FileOptions {
             .set_statistics_truncate_length(truncated)
             .set_created_by(concat!("fastdata ", env!("CARGO_PKG_VERSION")).to_owned())
             .build()
+    }
+}
+
+impl Encodings {
+    fn of(self, ty: PhysicalType) -> Option<Encoding> {
+        match (self, ty) {
+            (Encodings::Delta, PhysicalType::BOOLEAN) => Some(Encoding::RLE),
+            (Encodings::Delta, PhysicalType::INT32 | PhysicalType::INT64) => Some(Encoding::DELTA_BINARY_PACKED),
+            (Encodings::Delta, PhysicalType::BYTE_ARRAY) => Some(Encoding::DELTA_LENGTH_BYTE_ARRAY),
+            (Encodings::Delta, PhysicalType::FIXED_LEN_BYTE_ARRAY) => Some(Encoding::DELTA_BYTE_ARRAY),
+            (Encodings::ByteStreamSplit, PhysicalType::BOOLEAN | PhysicalType::BYTE_ARRAY | PhysicalType::INT96) => None,
+            (Encodings::ByteStreamSplit, _) => Some(Encoding::BYTE_STREAM_SPLIT),
+            (Encodings::Usual | Encodings::Delta, _) => None,
+        }
     }
 }
 
@@ -146,10 +180,11 @@ pub fn write(path: &Path, fields: &[Field], batches: &[RecordBatch], options: &F
     let arrow_fields = stored.iter().map(|f| arrow_field(f, StringEncoding::Utf8)).collect::<Result<Vec<_>>>()?;
     let arrow_schema = Arc::new(ArrowSchema::new(arrow_fields));
     let file = File::create(path).map_err(|e| cannot_write(path, e))?;
+    let descriptor = descriptor(&stored, naming)?;
     let writer_options = ArrowWriterOptions::new()
-        .with_properties(options.properties())
+        .with_properties(options.properties(&descriptor))
         .with_skip_arrow_metadata(true)
-        .with_parquet_schema(descriptor(&stored, naming)?);
+        .with_parquet_schema(descriptor);
     let failed = |e: parquet::errors::ParquetError| cannot_write(path, e);
     let mut writer = ArrowWriter::try_new_with_options(BufWriter::new(file), arrow_schema.clone(), writer_options).map_err(failed)?;
     let mut nans = BTreeMap::new();

@@ -29,7 +29,7 @@ mod warehouse;
 mod tests;
 
 pub use change::{Change, PositionDeletes};
-pub use data_file::{Codec, FileOptions, SplitOffsets};
+pub use data_file::{Codec, Encodings, FileOptions, SplitOffsets};
 pub use evolve::SchemaUpdate;
 pub use manifest::{Content, ContentFile};
 pub use metrics::{Metrics, MetricsMode};

@@ -40,6 +40,8 @@ pub struct TableOptions {
     pub file_system_names: bool,
     /// v1 snapshots name their manifests themselves instead of a manifest list.
     pub inline_manifests: bool,
+    /// Where the metadata says that the table lies, for one that is copied there afterwards; else its folder.
+    pub location: Option<String>,
 }
 
 impl TableOptions {
@@ -53,6 +55,7 @@ impl TableOptions {
             first_timestamp_ms: DEFAULT_FIRST_TIMESTAMP_MS,
             file_system_names: false,
             inline_manifests: false,
+            location: None,
         }
     }
 }
@@ -87,7 +90,7 @@ impl Table {
         let state = State {
             format_version: options.format_version,
             uuid: ids.uuid(),
-            location: format!("file://{}", folder.display()),
+            location: options.location.unwrap_or_else(|| format!("file://{}", folder.display())),
             last_sequence_number: 0,
             last_updated_ms: options.first_timestamp_ms,
             last_column_id: options.schema.ids().max().unwrap_or(0),
@@ -167,6 +170,11 @@ impl Table {
     pub fn data_files(&self) -> Vec<Arc<ContentFile>> {
         let files = self.current_snapshot_id().and_then(|id| self.files(id).ok()).unwrap_or_default();
         files.into_iter().filter(|f| f.content == Content::Data).collect()
+    }
+
+    /// Which snapshot was the current one from when on, oldest first.
+    pub fn snapshot_log(&self) -> &[LogEntry] {
+        &self.state.snapshot_log
     }
 
     /// A snapshot as the metadata has it.

@@ -73,6 +73,11 @@ fn primitive_at(array: &dyn Array, ty: &PrimitiveType, row: usize) -> Option<Val
         PrimitiveType::TimestamptzNs => Value::TimestamptzNs(nanos()?),
         PrimitiveType::String => Value::String(match array.data_type() {
             DataType::Utf8View => array.as_string_view().value(row).to_owned(),
+            DataType::Dictionary(..) => {
+                let dictionary = array.as_dictionary_opt::<Int32Type>()?;
+                let key = usize::try_from(dictionary.keys().value(row)).ok()?;
+                dictionary.values().as_string_opt::<i32>()?.value(key).to_owned()
+            }
             _ => array.as_string_opt::<i32>()?.value(row).to_owned(),
         }),
         PrimitiveType::Uuid => Value::Uuid(fixed()?.try_into().ok()?),

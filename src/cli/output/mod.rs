@@ -209,6 +209,9 @@ impl Sink for IpcFile {
     }
 }
 
+/// Bytes of a row group, and of what the writer keeps beside it, when the row group is closed.
+const ROW_GROUP_BYTES: usize = 32 << 20;
+
 struct ParquetSink {
     writer: ArrowWriter<Target>,
 }
@@ -226,8 +229,8 @@ impl ParquetSink {
 impl Sink for ParquetSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.writer.write(batch).map_err(parquet_error)?;
-        // A row group is held in memory until it is written: bound it by bytes as well as by rows.
-        if self.writer.in_progress_size() > 128 << 20 {
+        // A row group is held in memory until it is written, beside the budget: bound it by bytes as well as by rows.
+        if self.writer.memory_size() > ROW_GROUP_BYTES {
             self.writer.flush().map_err(parquet_error)?;
         }
         Ok(())

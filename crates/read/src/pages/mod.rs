@@ -171,8 +171,11 @@ impl PageSource {
             }
             PageKind::Dictionary { .. } | PageKind::Index => 0,
         };
-        let input = if self.cursor.is_windowed() && !self.codec.is_none() { u64::from(header.compressed) } else { 0 };
-        u64::from(header.uncompressed) + beside + input
+        let (windowed, plain) = (self.cursor.is_windowed(), self.codec.is_none());
+        let input = if windowed && !plain { u64::from(header.compressed) } else { 0 };
+        // A page that is not compressed is a slice of its chunk, and a whole chunk is reserved already.
+        let body = if plain && !windowed { 0 } else { u64::from(header.uncompressed) };
+        body + beside + input
     }
 
     /// Bytes of one decoded value; strings are decoded as views.

@@ -1,8 +1,11 @@
 //! Local files: what is read, and what an attacker does not get.
 
 use crate::Stores;
+use crate::mutations::mutated;
 use fastdata_types::error::ErrorKind;
 use fastdata_types::store::{Store, StoreFactory, StoreScope};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
@@ -171,4 +174,84 @@ async fn a_moved_table_is_read_by_the_spellings_in_its_files() {
         assert_eq!(&store.read_all(location, 100).await.unwrap()[..], b"rows", "{location}");
         assert_eq!(store.spelling(location), at(&table, "data/f"));
     }
+}
+
+/// Locations in a table whose folder is full of links, most of them leading out; what lies outside is marked.
+#[tokio::test]
+async fn of_a_hundred_thousand_mutated_locations_none_reads_what_lies_outside_of_a_tree_of_links() {
+    let (dir, table) = table();
+    let wh = dir.path().join("wh");
+    std::fs::create_dir_all(table.join("data/deep/er")).unwrap();
+    for inside in ["f", "data/f", "data/deep/f", "data/deep/er/f", "data/secret", "data/c=%2F.."] {
+        std::fs::write(table.join(inside), "inside").unwrap();
+    }
+    for outside in ["f", "data", "t-evil", "tt", "T", "secrets"] {
+        let outside = if outside == "f" { dir.path().join("f") } else { wh.join(outside) };
+        if outside.ends_with("f") {
+            std::fs::write(outside, "TOP-SECRET").unwrap();
+        } else {
+            std::fs::create_dir_all(outside.join("data")).unwrap();
+            for name in ["f", "data/f", "secret"] {
+                std::fs::write(outside.join(name), "TOP-SECRET").unwrap();
+            }
+        }
+    }
+    let links = [
+        ("data/alias", "f".to_owned()),
+        ("data/back", "deep/../f".to_owned()),
+        ("data/own", at(&table, "data")),
+        ("data/out", "../../secret".to_owned()),
+        ("data/up", "..".to_owned()),
+        ("data/upper", "../..".to_owned()),
+        ("data/deep/upper", "../../../secrets".to_owned()),
+        ("data/absolute", at(&wh, "secret")),
+        ("data/beside", at(&wh, "t-evil")),
+        ("data/loop", "loop".to_owned()),
+        ("data/far", "own/up/up/data/upper".to_owned()),
+        ("root", "/".to_owned()),
+    ];
+    links.iter().for_each(|(name, target)| symlink(target, table.join(name)).unwrap());
+    let names =
+        ["f", "data/f", "data/alias", "data/own/deep/er/f", "data/up/f", "data/upper/secret", "data/far/secret", "data/deep/upper/f"];
+    let spelled = |scheme: &str| names.map(|name| format!("{scheme}{}", at(&table, name)));
+    let seeds: Vec<String> = [spelled(""), spelled("file://"), spelled("file:")].concat();
+    let more = [
+        "up",
+        "upper",
+        "own",
+        "far",
+        "alias",
+        "out",
+        "absolute",
+        "beside/f",
+        "back",
+        "root",
+        "deep/upper",
+        "secret",
+        "../secret",
+        "f",
+        "T",
+    ];
+
+    let store = store(&table);
+    let mut rng = StdRng::seed_from_u64(0x0BAD_11AC);
+    let (mut read, mut refused) = (0u32, 0u32);
+    for round in 0..100_000 {
+        let location = mutated(&mut rng, &seeds, &more);
+        match within(store.read_all(&location, 1 << 20)).await {
+            Ok(bytes) => {
+                read += 1;
+                assert_eq!(&bytes[..], b"inside", "round {round}: {location:?}");
+            }
+            Err(error) => {
+                refused += u32::from(error.kind() == ErrorKind::LocationNotAllowed);
+                assert!(
+                    matches!(error.kind(), ErrorKind::LocationNotAllowed | ErrorKind::MissingFile),
+                    "round {round}: {location:?}: {error:?}"
+                );
+                assert!(!format!("{error:?}").contains("TOP-SECRET"), "round {round}: {location:?}");
+            }
+        }
+    }
+    assert!(read > 5_000 && refused > 30_000, "{read} read, {refused} refused");
 }

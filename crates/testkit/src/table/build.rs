@@ -46,7 +46,9 @@ impl Built {
     }
 
     pub fn metadata_file(&self) -> PathBuf {
-        PathBuf::from(self.table.metadata_location().trim_start_matches("file://"))
+        let location = self.table.metadata_location();
+        let below = location.strip_prefix(self.table.location()).unwrap_or(location);
+        self.table_folder().join(below.trim_start_matches('/'))
     }
 
     /// The rows of the current snapshot in the current schema, in table order.
@@ -82,6 +84,7 @@ pub fn build(shape: &Shape, folder: &Path) -> Result<Built> {
         seed: shape.seed,
         file_system_names: shape.layout.file_system_names,
         inline_manifests: shape.layout.inline_manifests,
+        location: shape.layout.location.clone(),
         ..TableOptions::new(schema)
     };
     let mut table = warehouse.create_table(&name, options)?;
@@ -177,6 +180,7 @@ impl Builder {
             page_rows: layout.page_rows,
             page_v2: layout.page_v2,
             dictionary: layout.dictionary,
+            encodings: layout.encodings,
             statistics: layout.statistics,
             metrics: layout.metrics,
             split_offsets,

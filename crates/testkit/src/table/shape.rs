@@ -1,7 +1,7 @@
 //! The axes. Any value of one goes with nearly any value of another; [`Shape::settled`] gives way where the specification forbids it.
 
 use fastdata_types::transform::Transform;
-use fastdata_write::{Codec, MetricsMode};
+use fastdata_write::{Codec, Encodings, MetricsMode};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -101,6 +101,8 @@ pub struct Layout {
     pub codec: Codec,
     pub page_v2: bool,
     pub dictionary: bool,
+    /// Of what no dictionary takes.
+    pub encodings: Encodings,
     /// Parquet statistics; without them there are no bounds in the manifests either.
     pub statistics: bool,
     pub metrics: MetricsMode,
@@ -115,6 +117,8 @@ pub struct Layout {
     pub file_system_names: bool,
     /// v1 without manifest lists.
     pub inline_manifests: bool,
+    /// What locations in the metadata begin with, instead of the folder the table is written to.
+    pub location: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,6 +214,7 @@ impl Default for Layout {
             codec: Codec::Zstd,
             page_v2: false,
             dictionary: true,
+            encodings: Encodings::Usual,
             statistics: true,
             metrics: MetricsMode::Truncate(16),
             splits: Splits::RowGroups,
@@ -219,6 +224,7 @@ impl Default for Layout {
             gzip_metadata: false,
             file_system_names: false,
             inline_manifests: false,
+            location: None,
         }
     }
 }
@@ -284,12 +290,14 @@ impl Shape {
             field_ids: [FieldIds::InFile, FieldIds::InFile, FieldIds::NameMapping, FieldIds::Position][pick(4)],
             page_v2,
             dictionary,
+            encodings: [Encodings::Usual, Encodings::Usual, Encodings::Delta, Encodings::ByteStreamSplit][pick(4)],
             statistics,
             hive_lists,
             omit_identity_columns,
             gzip_metadata,
             file_system_names,
             inline_manifests,
+            location: None,
         };
         Shape {
             seed,
@@ -363,6 +371,8 @@ impl Shape {
             ("nonsense split offsets", Layout { splits: Splits::Nonsense, ..Layout::default() }),
             ("pages v2", Layout { page_v2: true, ..Layout::default() }),
             ("no dictionary", Layout { dictionary: false, ..Layout::default() }),
+            ("no dictionary, pages v2", Layout { page_v2: true, dictionary: false, ..Layout::default() }),
+            ("delta encodings", Layout { dictionary: false, encodings: Encodings::Delta, ..Layout::default() }),
             ("tiny row groups", Layout { row_group_rows: 1, page_rows: 1, rows: 40, ..Layout::default() }),
             ("hive names", Layout { hive_lists: true, field_ids: FieldIds::NameMapping, ..Layout::default() }),
             ("name mapping", Layout { field_ids: FieldIds::NameMapping, ..Layout::default() }),
@@ -375,6 +385,10 @@ impl Shape {
         }
         for codec in [Codec::Uncompressed, Codec::Snappy, Codec::Gzip, Codec::Brotli, Codec::Lz4Raw] {
             add(format!("codec: {codec:?}"), Shape { layout: Layout { codec, ..Layout::default() }, ..plain.clone() });
+        }
+        for encodings in [Encodings::Usual, Encodings::Delta, Encodings::ByteStreamSplit] {
+            let layout = Layout { dictionary: false, encodings, ..Layout::default() };
+            add(format!("encodings: {encodings:?}, every type"), Shape { layout, columns: Columns::Primitives, ..plain.clone() });
         }
         let by_position = Layout { field_ids: FieldIds::Position, ..Layout::default() };
         add("layout: ids by position".to_owned(), Shape { layout: by_position, columns: Columns::Flat, ..plain.clone() });

@@ -1,0 +1,6 @@
+//! Fuzzes what `fastdata_fuzz::promises` promise of this kind of input.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: fastdata_fuzz::write_seeds("manifest_list"), |bytes: &[u8]| fastdata_fuzz::promises::avro::manifest_list(bytes));
