@@ -7,7 +7,7 @@ use super::text;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use fastdata_types::stats::{ScanStats, StatsCollector};
-use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage};
+use fastdata_types::{Error, Result, ScanRequest, Stage};
 use futures::{Stream, StreamExt};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
