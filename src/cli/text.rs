@@ -38,10 +38,16 @@ pub fn micros(us: u64) -> String {
     if us >= 10_000_000 { format!("{:.1} s", us as f64 / 1e6) } else { format!("{:.1} ms", us as f64 / 1e3) }
 }
 
+/// Terminals that do not know how wide they are say 0.
+const NARROWEST: u16 = 20;
+
 /// A table with a header, as wide as the terminal at most.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
+    table.load_preset(presets::NOTHING).set_header(header.to_vec());
+    let fits =
+        if table.width().is_some_and(|width| width < NARROWEST) { ContentArrangement::Disabled } else { ContentArrangement::Dynamic };
+    table.set_content_arrangement(fits);
     table
 }
 
