@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// The catalog that `--warehouse` adds.
 pub const EMBEDDED_CATALOG: &str = "local";
 
+/// What the names of the decode threads begin with.
+pub const DECODE_THREADS: &str = "fastdata-decode-";
+
 /// Whether a reference may be a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paths {
@@ -68,7 +71,7 @@ pub fn engine(settings: &Settings, warehouse: Option<&Path>, paths: Paths) -> Re
     };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.threads)
-        .thread_name(|i| format!("fastdata-decode-{i}"))
+        .thread_name(|i| format!("{DECODE_THREADS}{i}"))
         .build()
         .map_err(|e| Error::internal(Stage::Config, format!("starting the decode threads: {e}")))?;
     Ok(Engine { catalogs, default_catalog, paths, budget: MemoryBudget::new(settings.memory), pool: Arc::new(pool) })

@@ -32,6 +32,7 @@ pub fn main() -> ExitCode {
         }
     };
     init_tracing();
+    quiet_decoders();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) if output::is_broken_pipe(&e) => ExitCode::SUCCESS,
@@ -40,6 +41,20 @@ pub fn main() -> ExitCode {
             ExitCode::from(e.kind().exit_code())
         }
     }
+}
+
+/// A decoder library that gives up on a damaged file is an error of that scan, which says so; its panic shows with `FASTDATA_LOG=debug` only.
+fn quiet_decoders() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let decoding = std::thread::current().name().is_some_and(|name| name.starts_with(assemble::DECODE_THREADS));
+        let libraries = ["/parquet-", "/arrow-"];
+        if decoding && panic.location().is_some_and(|place| libraries.iter().any(|library| place.file().contains(library))) {
+            tracing::debug!("{panic}");
+        } else {
+            usual(panic);
+        }
+    }));
 }
 
 /// `FASTDATA_LOG=debug` shows what the stages do, on standard error.

@@ -96,6 +96,10 @@ fn add_rows(array: &dyn Array, sizes: &mut [u64]) {
         DataType::Dictionary(_, _) => {
             let dictionary = array.as_any_dictionary();
             let values = row_bytes(dictionary.values());
+            if values.is_empty() {
+                // Every key is NULL.
+                return each(4);
+            }
             for (size, key) in sizes.iter_mut().zip(dictionary.normalized_keys()) {
                 *size += 4 + values.get(key).copied().unwrap_or(0);
             }
@@ -127,7 +131,7 @@ fn add_children(values: &ArrayRef, offsets: &[i32], sizes: &mut [u64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{ListArray, StringViewArray};
+    use arrow::array::{DictionaryArray, Int32Array, ListArray, StringArray, StringViewArray};
     use arrow::datatypes::Int32Type;
     use std::sync::Arc;
 
@@ -145,6 +149,14 @@ mod tests {
         let list = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1); 10]), None, Some(vec![Some(2); 3])]);
         assert_eq!(row_bytes(&list), vec![44, 4, 16]);
         assert_eq!(packed_bytes(&list.slice(1, 2)), 8 + 12);
+    }
+
+    #[test]
+    fn a_dictionary_without_values_has_null_rows() {
+        let keys = Int32Array::from(vec![None, None]);
+        let array = DictionaryArray::new(keys, Arc::new(StringArray::from(Vec::<&str>::new())));
+        assert_eq!(row_bytes(&array), vec![4, 4]);
+        assert_eq!(packed_bytes(&array), 8);
     }
 
     #[test]
