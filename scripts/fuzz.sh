@@ -31,7 +31,8 @@ failed=()
 for target in "${targets[@]}"; do
     corpus=$cache/fuzz/corpus/$target seeds=$cache/fuzz/seeds/$target found=$cache/fuzz/found/$target
     mkdir -p "$corpus" "$seeds" "$found" "tests/regressions/$target"
-    options=(-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=32768 -print_final_stats=1 -artifact_prefix="$found/")
+    options=(-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=32768 -print_final_stats=1)
+    options+=(-artifact_prefix="$found/")
     [ -e "fuzz/dictionaries/$target.dict" ] && options+=(-dict="fuzz/dictionaries/$target.dict")
     echo "fuzz: $target, $seconds seconds"
     FASTDATA_FUZZ_SEEDS=$seeds cargo fuzz run "$target" "$corpus" "$seeds" "tests/regressions/$target" -- "${options[@]}" || failed+=("$target")

@@ -10,8 +10,11 @@ const AVRO_MAGIC: &[u8] = b"Obj\x01";
 const SYNC_LENGTH: usize = 16;
 const VECTOR_MAGIC: [u8; 4] = [0xD1, 0xD3, 0x39, 0x64];
 
+/// Key and value.
+type Entry<'a> = (&'a [u8], &'a [u8]);
+
 /// The entries of an Avro file's header, and what follows them.
-fn header(file: &[u8]) -> Option<(Vec<(&[u8], &[u8])>, &[u8])> {
+fn header(file: &[u8]) -> Option<(Vec<Entry<'_>>, &[u8])> {
     let mut rest = file.strip_prefix(AVRO_MAGIC)?;
     let mut entries = Vec::new();
     loop {
