@@ -35,7 +35,7 @@ deny: ## Licences, sources and duplicate versions of the dependencies
 	scripts/deny.sh
 
 docs: ## Build the API documentation, private items included; warnings are errors
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items
 
 check-features: ## Compile the optional catalogs (Glue, HMS): slow
 	cargo check --locked --features glue,hms

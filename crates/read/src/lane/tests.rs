@@ -92,7 +92,7 @@ async fn lanes_of_row_ranges_give_each_row_once_with_every_column() {
         let order = arrow::compute::sort_to_indices(all.column(0), None, None).unwrap();
         let sorted = arrow::compute::take_record_batch(&all, &order).unwrap();
         assert_eq!(sorted, sample(0..3500), "{shuffle:?}");
-        assert_eq!(ids(&all).is_sorted(), false);
+        assert!(!ids(&all).is_sorted());
     }
 }
 
