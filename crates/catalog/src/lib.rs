@@ -5,7 +5,7 @@
 //! metadata never. Catalogs are read, never written.
 //!
 //! How: [`metadata`] parses metadata files of all format versions; [`sql`] and [`rest`] ask catalogs; [`files`] finds the
-//! metadata of a table directory without one; [`open`] chooses by the properties of the configuration.
+//! metadata of a table directory without one; [`open()`] chooses by the properties of the configuration.
 
 mod files;
 #[cfg(feature = "foreign")]

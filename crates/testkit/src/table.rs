@@ -2,7 +2,7 @@
 //!
 //! Problem: what breaks readers is not one feature but two at once: a promoted column in a file without statistics under an evolved
 //! partition spec. Contract: a [`Shape`] is a point on orthogonal axes (format, columns, partitioning, file layout, deletes, evolution,
-//! history); [`build`] makes the table with `fastdata-write` and, beside it, a [`Model`] that knows each row by brute force. Equal shapes give equal
+//! history); [`build()`] makes the table with `fastdata-write` and, beside it, a [`Model`] that knows each row by brute force. Equal shapes give equal
 //! tables, byte for byte: everything comes from the seed, no clock and no random source is read.
 //!
 //! ```no_run

@@ -5,7 +5,7 @@
 //! evaluated over *sets*: each column is a [`Domain`] (may it be null, NaN, a value within bounds or buckets), each
 //! predicate the set of [`Outcomes`] (true, false, NULL) that rows may have. NOT exchanges true and false, so that it needs no
 //! rewriting; a file is ruled out where `true` is not among the outcomes. The same evaluation serves manifest
-//! summaries, partition tuples and column bounds: they differ in how the domains are found ([`partition`], [`column`]).
+//! summaries, partition tuples and column bounds: they differ in how the domains are found ([`partition`], [`mod@column`]).
 
 pub(crate) mod cast;
 pub(crate) mod column;
