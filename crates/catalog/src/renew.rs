@@ -13,8 +13,6 @@ use std::time::{Duration, Instant};
 const MARGIN: Duration = Duration::from_secs(300);
 /// After a renewal that failed while the old value was still good, the next attempt waits at least this long.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Refusals this soon after a renewal speak of the value before: they were under way at the time.
-const JUST_RENEWED: Duration = Duration::from_secs(1);
 
 pub struct Renewed<T> {
     kept: Mutex<Option<Kept<T>>>,
@@ -25,7 +23,6 @@ pub struct Renewed<T> {
 
 struct Kept<T> {
     value: T,
-    since: Instant,
     renew_at: Option<Instant>,
     expires_at: Option<Instant>,
 }
@@ -93,14 +90,6 @@ impl<T: Clone> Renewed<T> {
         }
     }
 
-    /// Drops the value unless it is so new that the refusal must be about the one before.
-    pub fn forget(&self) {
-        let mut kept = lock(&self.kept);
-        if kept.as_ref().is_some_and(|k| k.since.elapsed() >= JUST_RENEWED) {
-            *kept = None;
-        }
-    }
-
     fn good(&self) -> Option<T> {
         let kept = lock(&self.kept);
         let kept = kept.as_ref()?;
@@ -121,7 +110,7 @@ impl<T: Clone> Renewed<T> {
         let now = Instant::now();
         let renew_after = lent.good_for.map(|good| good.saturating_sub(MARGIN.min(good / 5)));
         let at = |after: Option<Duration>| after.and_then(|after| now.checked_add(after));
-        *lock(&self.kept) = Some(Kept { value: lent.value.clone(), since: now, renew_at: at(renew_after), expires_at: at(lent.good_for) });
+        *lock(&self.kept) = Some(Kept { value: lent.value.clone(), renew_at: at(renew_after), expires_at: at(lent.good_for) });
         lent.value
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! Contract: passing faults are retried with exponential, jittered pauses (or the pause the store asks for) until `patience` has gone by
 //! without a byte of progress, or `MOST` attempts in a row have failed; an endpoint that cannot be connected to is given up sooner.
-//! Refused credentials are renewed once where a catalog vends them, and not again where another request has renewed them meanwhile. What is given up is `unavailable` with endpoint, cause and how often
-//! it was tried, and says that retrying may help.
+//! Refused credentials are renewed once where a catalog vends them, and not again where another request has renewed them meanwhile. What is
+//! given up is `unavailable` with endpoint, cause and how often it was tried, and says that retrying may help.
 
 use crate::http::Fault;
 use crate::location::shown;
 use crate::settings::Settings;
 use fastdata_types::error::{Error, ErrorKind, Result, Stage};
-use fastdata_types::store::CredentialSource;
+use fastdata_types::store::{CredentialSource, VendedCredential};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) enum Vended<'a> {
     Never,
     /// The ones it vends now are the ones that failed.
-    Refused(&'a dyn CredentialSource),
+    Refused(&'a dyn CredentialSource, Vec<VendedCredential>),
     /// It already has others.
     Anew,
 }
@@ -55,7 +55,7 @@ impl Retry {
                 self.renewed = true;
                 match vended {
                     Vended::Never => return Err(error),
-                    Vended::Refused(source) => source.invalidate(),
+                    Vended::Refused(source, refused) => source.invalidate(&refused),
                     Vended::Anew => {}
                 }
                 return Ok(());

@@ -17,7 +17,7 @@ use crate::stores::Counters;
 use crate::versions::{Versions, changed};
 use bytes::{Bytes, BytesMut};
 use fastdata_types::error::{Error, Result, Stage};
-use fastdata_types::store::CredentialSource;
+use fastdata_types::store::{CredentialSource, VendedCredential};
 use futures::StreamExt;
 use object_store::client::HttpResponse;
 use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, LAST_MODIFIED};
@@ -344,7 +344,11 @@ impl S3 {
     /// `used` are the settings of the request that failed.
     async fn give_way(&self, fault: Fault, used: &Arc<Settings>, object: &Object, retry: &mut Retry) -> Result<()> {
         let vended = match (&self.credentials, &fault) {
-            (Some(source), Fault::Refused(_)) if Arc::ptr_eq(used, &self.settings(object).await?) => Vended::Refused(source.as_ref()),
+            (Some(source), Fault::Refused(_)) => {
+                let current = source.current().await?;
+                let refused = Arc::ptr_eq(used, &self.settings_with(object, &current)?);
+                if refused { Vended::Refused(source.as_ref(), current) } else { Vended::Anew }
+            }
             (Some(_), _) => Vended::Anew,
             (None, _) => Vended::Never,
         };
@@ -354,22 +358,26 @@ impl S3 {
     }
 
     async fn settings(&self, object: &Object) -> Result<Arc<Settings>> {
-        let vended = match &self.credentials {
-            None => None,
-            Some(source) => {
-                let below = |prefix: &str| match prefix {
-                    "" | "s3" | "s3a" | "s3n" => true,
-                    prefix => path_below(&object.spelling, self.policy.spelling(prefix).trim_end_matches('/')).is_some(),
-                };
-                source.current().await?.into_iter().filter(|vended| below(&vended.prefix)).max_by_key(|vended| vended.prefix.len())
-            }
+        let current = match &self.credentials {
+            None => vec![],
+            Some(source) => source.current().await?,
         };
+        self.settings_with(object, &current)
+    }
+
+    /// With the vended credential of the longest prefix that the object lies below, if there is one.
+    fn settings_with(&self, object: &Object, vended: &[VendedCredential]) -> Result<Arc<Settings>> {
+        let below = |prefix: &str| match prefix {
+            "" | "s3" | "s3a" | "s3n" => true,
+            prefix => path_below(&object.spelling, self.policy.spelling(prefix).trim_end_matches('/')).is_some(),
+        };
+        let vended = vended.iter().filter(|vended| below(&vended.prefix)).max_by_key(|vended| vended.prefix.len());
         let mut properties = self.properties.clone();
         if let Some(vended) = vended {
             if vended.properties.contains_key("s3.access-key-id") {
                 properties.retain(|name, _| !is_credential(name));
             }
-            properties.extend(vended.properties);
+            properties.extend(vended.properties.clone());
         }
         let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, settings)) = resolved.iter().find(|(known, _)| *known == properties) {

@@ -78,11 +78,11 @@ impl fmt::Debug for StoreScope {
 pub trait CredentialSource: Send + Sync + fmt::Debug {
     /// Credentials that are good now. Asks the catalog again when the last ones are near their end; many callers at once cause one request.
     async fn current(&self) -> Result<Vec<VendedCredential>>;
-    /// Drops what is cached because the store refused it.
-    fn invalidate(&self);
+    /// Drops what is cached if it is what the store refused: what was renewed meanwhile stays.
+    fn invalidate(&self, refused: &[VendedCredential]);
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct VendedCredential {
     /// Location prefix they are bound to; empty means the whole table.
     pub prefix: String,

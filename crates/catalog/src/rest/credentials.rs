@@ -100,8 +100,8 @@ impl CredentialSource for TableCredentials {
         self.current.get(|| self.renew()).await
     }
 
-    fn invalidate(&self) {
-        self.current.forget();
+    fn invalidate(&self, refused: &[VendedCredential]) {
+        self.current.forget_if(|kept| kept == refused);
     }
 }
 

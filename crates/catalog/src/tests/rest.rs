@@ -141,9 +141,11 @@ async fn vended_credentials_reach_the_store_and_are_renewed_once_for_all_before_
         }
         assert_eq!(server.count("/t/credentials"), 1);
         assert_eq!(server.count("/tables/t"), if has_endpoint { 1 } else { 2 }, "without the endpoint the table is loaded again");
-        tokio::time::sleep(Duration::from_millis(1100)).await;
-        source.invalidate();
-        assert_eq!(source.current().await.unwrap()[0].properties["s3.access-key-id"], "key-3");
+        source.invalidate(&first);
+        let second = source.current().await.unwrap();
+        assert_eq!(second[0].properties["s3.access-key-id"], "key-2", "what was refused before stays renewed");
+        source.invalidate(&second);
+        assert_eq!(source.current().await.unwrap()[0].properties["s3.access-key-id"], "key-3", "however new they are");
     }
 }
 

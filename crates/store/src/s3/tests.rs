@@ -330,8 +330,11 @@ impl CredentialSource for Vending {
         Ok(vec![vended(&self.prefix, "wide".into()), vended(&format!("{}/t", self.prefix), key)])
     }
 
-    fn invalidate(&self) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
+    fn invalidate(&self, refused: &[VendedCredential]) {
+        let key = format!("vended-{}", self.generation.load(Ordering::SeqCst));
+        if refused.iter().any(|vended| vended.properties.values().any(|value| *value == key)) {
+            self.generation.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
