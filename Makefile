@@ -43,7 +43,7 @@ check-features: ## Compile the optional catalogs (Glue, HMS): slow
 fuzz: ## Fuzz the decoders of bytes from anywhere, SECONDS for each target
 	scripts/fuzz.sh $(SECONDS)
 
-bench: ## Make the reference tables and measure scans against the decode floor
+bench: ## Measure scans of the reference tables against the decode floor
 	scripts/bench.sh
 
 clean-demo: ## Remove the example warehouse

@@ -36,7 +36,17 @@ def checksum(paths):
     return json.loads(timed([floor, "--checksum", *paths])[3])
 
 
-report = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "rounds": rounds, "tables": {}}
+def version(command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+report = {
+    "command": "make bench",
+    "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    "versions": [version([fastdata, "--version"]), version(["rustc", "--version"]), "profile dev: dependencies and the reader at opt-level 3"],
+    "rounds": rounds,
+    "tables": {},
+}
 for table in tables:
     namespace, name = table.split(".")
     data = f"{warehouse}/{namespace}/{name}/data"

@@ -245,3 +245,30 @@ fn the_ledgers_are_counted_right() {
         assert!(line.ends_with(&row), "docs/conformance.md should say {row} of {name}");
     }
 }
+
+/// Every figure of docs/performance.md comes from a committed result.
+#[test]
+fn measurements_are_those_of_the_committed_results() {
+    let text = std::fs::read_to_string(root().join("docs/performance.md")).unwrap();
+    let result = std::fs::read(root().join("benches/results/decode-floor.json")).unwrap();
+    let result: serde_json::Value = serde_json::from_slice(&result).unwrap();
+    let tables = result["tables"].as_object().unwrap();
+    assert_eq!(tables.len(), 3);
+    for (table, measured) in tables {
+        for (contender, figures) in measured["contenders"].as_object().unwrap() {
+            let figure = |name: &str| figures[name].as_f64().unwrap();
+            let row = format!(
+                "| {table} | {contender} | {:.2} | {:.2} | {} | {:.2} |",
+                figure("seconds"),
+                figure("cpu_seconds"),
+                figures["peak_mib"],
+                figure("ratio_to_floor")
+            );
+            assert!(text.lines().any(|line| line == row), "docs/performance.md should say\n{row}");
+        }
+    }
+    for said in [&result["machine"], &result["versions"][0], &result["versions"][1]] {
+        let said = said.as_str().unwrap();
+        assert!(text.contains(said), "docs/performance.md should say {said}");
+    }
+}
