@@ -254,7 +254,10 @@ impl Reading {
             }
             let key = start.lanes.shuffle.unwrap_or_default();
             let skip = std::mem::take(&mut self.skip);
-            if !window.permute(key, skip, options) {
+            let options = options.clone();
+            let permuted = on_pool(&self.scan.context.pool, move || Ok((window.permute(key, skip, &options), window))).await;
+            let (reaches, window) = permuted.map_err(crate::decode::failure)?;
+            if !reaches {
                 return Err(beyond(start.lane, self.rows));
             }
             self.window = Some(window);

@@ -225,7 +225,7 @@ impl Unit {
         let (unit, permit, buffers) = (Arc::clone(self), Arc::clone(permit), Arc::clone(&scan.page_buffers));
         scan.on_pool(move || {
             let decoder = PassDecoder::new(Arc::clone(&unit.file), which, unit.row_group, chunks, &buffers, need, ranges, rows)?;
-            Ok(Steps { unit, decoder, slice: None, _memory: permit })
+            Ok(Steps { unit, decoder, slice: None, handed_over: false, _memory: permit })
         })
         .await
     }
@@ -290,6 +290,8 @@ struct Steps {
     unit: Arc<Unit>,
     decoder: PassDecoder,
     slice: Option<Slice>,
+    /// Something of the slice was handed over.
+    handed_over: bool,
     _memory: Arc<Permit>,
 }
 
@@ -329,21 +331,26 @@ impl Steps {
         Ok(false)
     }
 
-    /// The next batch of what is returned. `None` may mean that a step found no surviving row.
+    /// The next batch of what is returned. `None` may mean that a step found no surviving row, or came to the end of a slice.
     fn next_batch(&mut self, scan: &Scan, alive: Option<&BooleanBuffer>) -> Result<Option<RecordBatch>, Stop> {
         let mut looked_at = 0;
         while looked_at < Self::STEP_ROWS {
             scan.check_cancelled()?;
-            if let Some(slice) = &mut self.slice
-                && let Some(batch) = self.decoder.batch(slice)?
-            {
-                if let Some(batch) = self.emitted(scan, batch)? {
-                    StatsCollector::add(&scan.context.stats.decode_us, self.decoder.take_decode_us());
-                    return Ok(Some(batch));
+            if let Some(slice) = &mut self.slice {
+                if let Some(batch) = self.decoder.batch(slice)? {
+                    if let Some(batch) = self.emitted(scan, batch)? {
+                        self.handed_over = true;
+                        StatsCollector::add(&scan.context.stats.decode_us, self.decoder.take_decode_us());
+                        return Ok(Some(batch));
+                    }
+                    continue;
                 }
-                continue;
+                self.slice = None;
+                // The next slice may end this attempt: the following one must begin behind what was handed over.
+                if std::mem::take(&mut self.handed_over) && self.decoder.next_row().is_some() {
+                    return Ok(None);
+                }
             }
-            self.slice = None;
             let ranges = self.decoder.next_ranges();
             if ranges.is_empty() {
                 self.decoder.check_end()?;

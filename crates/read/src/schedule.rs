@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 /// Files whose footers are read ahead.
 const FILES_AHEAD: usize = 16;
@@ -75,8 +75,9 @@ impl Schedule {
         let opener = |(file, blocks): (u32, Vec<Numbered>)| {
             let scan = Arc::clone(&scan);
             async move {
+                let path = scan.plan.files.get(file as usize).map_or_else(String::new, |file| file.path.clone());
                 let opened = tokio::spawn(async move { OpenFile::open(&scan, file).await }).await;
-                let opened = opened.map_err(|_| Error::internal(Stage::Read, "opening a data file failed"))?;
+                let opened = opened.map_err(|_| Error::internal(Stage::Read, format!("opening data file '{path}' failed")))?;
                 Ok::<_, Error>((Arc::new(opened?), file, blocks))
             }
         };
@@ -92,7 +93,9 @@ impl Schedule {
         let bytes_in_flight = Arc::new(Semaphore::new(kib(BYTES_IN_FLIGHT) as usize));
         let mut previous_turn: Option<oneshot::Receiver<()>> = None;
         loop {
-            while tasks.try_join_next().is_some() {}
+            while let Some(ended) = tasks.try_join_next() {
+                survived(ended)?;
+            }
             while let Ok(unit) = self.returned.try_recv() {
                 pending.insert(unit.order, unit);
             }
@@ -116,10 +119,13 @@ impl Schedule {
             }
             let Some(unit) = pending.first_key_value().map(|(_, unit)| Arc::clone(unit)) else {
                 // Everything was started; only what comes back is left to do.
-                match self.returned.recv().await {
-                    Some(unit) => pending.insert(unit.order, unit),
-                    None => return Ok(()),
-                };
+                tokio::select! {
+                    unit = self.returned.recv() => match unit {
+                        Some(unit) => drop(pending.insert(unit.order, unit)),
+                        None => return Ok(()),
+                    },
+                    Some(ended) = tasks.join_next() => survived(ended)?,
+                }
                 continue;
             };
             if *self.paused.borrow_and_update() {
@@ -167,6 +173,14 @@ impl Schedule {
                 return Ok(());
             }
         }
+    }
+}
+
+/// A row group's task reports for itself, unless it panicked: then nobody else would say that its rows are missing.
+fn survived(ended: Result<(), JoinError>) -> Result<()> {
+    match ended {
+        Err(error) if error.is_panic() => Err(Error::internal(Stage::Read, "the task that read a row group panicked").source(error)),
+        _ => Ok(()),
     }
 }
 

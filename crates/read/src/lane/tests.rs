@@ -165,6 +165,17 @@ async fn a_window_that_does_not_fit_is_refused_with_a_figure_that_suffices() {
     assert_eq!(flat(&pull(&world, &lanes, 0, LanePosition::default(), usize::MAX).await.unwrap()).len(), 200_000);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_a_window_counts_as_its_memory() {
+    let files = [0..300_000];
+    let mut world = World::of_samples(&files, 20_000).select(&["id"]);
+    // The ids themselves would fit.
+    world.budget = 16 << 20;
+    let lanes = deal(&files, 300_000, 1, 1, Some(ShuffleKey::default()));
+    let error = pull(&world, &lanes, 0, LanePosition::default(), usize::MAX).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BudgetTooSmall, "{error}");
+}
+
 #[derive(Debug, Clone)]
 struct Case {
     files: Vec<i64>,

@@ -13,6 +13,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// What choosing the order takes beside each row: place, size, number in the permutation, and its place in the order with its size.
+const ORDER_BYTES: u64 = 8 + 8 + 4 + 8 + 8;
+
 pub(super) struct Window {
     batches: Arc<Vec<RecordBatch>>,
     bytes: u64,
@@ -23,7 +26,7 @@ pub(super) struct Window {
     lane: u32,
     part: u32,
     /// Batch and row, in the order of the lane.
-    order: Vec<(usize, usize)>,
+    order: Vec<(u32, u32)>,
     /// Places of `order` that make one batch each.
     pieces: VecDeque<Range<usize>>,
 }
@@ -36,7 +39,7 @@ impl Window {
 
     pub(super) fn push(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        self.bytes += batch.columns().iter().map(|column| packed_bytes(column)).sum::<u64>();
+        self.bytes += batch.columns().iter().map(|column| packed_bytes(column)).sum::<u64>() + ORDER_BYTES * batch.num_rows() as u64;
         if self.bytes > self.room || self.rows > u64::from(u32::MAX) {
             let whole = u128::from(self.bytes) * u128::from(self.expected.max(self.rows)) / u128::from(self.rows.max(1));
             let needed = u64::try_from(whole).unwrap_or(u64::MAX).saturating_mul(2);
@@ -58,13 +61,13 @@ impl Window {
         Ok(())
     }
 
-    /// Chooses the order of the rows, without the first `skip` of them. False where there are not so many.
+    /// Chooses the order of the rows, without the first `skip` of them. False where there are not so many. Work for the pool.
     pub(super) fn permute(&mut self, key: ShuffleKey, skip: u64, options: &ReadOptions) -> bool {
         if skip > self.rows {
             return false;
         }
-        let places: Vec<(usize, usize)> =
-            self.batches.iter().enumerate().flat_map(|(at, batch)| (0..batch.num_rows()).map(move |row| (at, row))).collect();
+        let places = (0..).zip(self.batches.iter()).flat_map(|(at, batch)| (0..batch.num_rows() as u32).map(move |row| (at, row)));
+        let places: Vec<(u32, u32)> = places.collect();
         let mut sizes = Vec::with_capacity(places.len());
         for batch in self.batches.iter() {
             let mut of_batch = vec![0u64; batch.num_rows()];
@@ -88,7 +91,8 @@ impl Window {
     /// The batches, and which rows of them make the next one.
     pub(super) fn next_rows(&mut self) -> (Arc<Vec<RecordBatch>>, Vec<(usize, usize)>) {
         let piece = self.pieces.pop_front().unwrap_or_default();
-        (Arc::clone(&self.batches), self.order.get(piece).unwrap_or_default().to_vec())
+        let rows = self.order.get(piece).unwrap_or_default();
+        (Arc::clone(&self.batches), rows.iter().map(|(batch, row)| (*batch as usize, *row as usize)).collect())
     }
 }
 

@@ -137,3 +137,49 @@ async fn a_slow_consumer_is_not_run_over() {
     let decoded = context.stats.snapshot().rows_decoded;
     assert!(decoded < 100_000, "{decoded} rows were decoded for one batch");
 }
+
+/// A store whose data cannot be fetched without a panic.
+#[derive(Debug)]
+struct Panicking(Arc<dyn Store>);
+
+#[async_trait]
+impl Store for Panicking {
+    fn spelling(&self, location: &str) -> String {
+        self.0.spelling(location)
+    }
+    fn check(&self, location: &str) -> Result<()> {
+        self.0.check(location)
+    }
+    async fn size(&self, location: &str) -> Result<u64> {
+        self.0.size(location).await
+    }
+    async fn read_ranges(&self, _: &str, _: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        panic!("on purpose")
+    }
+    async fn read_all(&self, location: &str, limit: u64) -> Result<Bytes> {
+        self.0.read_all(location, limit).await
+    }
+    async fn read_tail(&self, location: &str, length: u64) -> Result<(Bytes, u64)> {
+        self.0.read_tail(location, length).await
+    }
+    async fn list(&self, directory: &str) -> Result<Vec<String>> {
+        self.0.list(directory).await
+    }
+    fn counters(&self) -> StoreCounters {
+        self.0.counters()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_outside_the_pool_ends_the_scan_with_an_error() {
+    for order in [Order::Stable, Order::Fast] {
+        let world = World::of_samples(&[0..2000, 2000..4000], 500);
+        let (plan, store) = world.plan();
+        let mut plan = plan.with_blocks(plan.blocks.clone());
+        plan.table = Arc::new(TableState { store: Arc::new(Panicking(store)), ..TableState::clone(&plan.table) });
+        let mut stream = read(Arc::new(plan), ReadOptions { order, ..options() }, world.context()).unwrap();
+        let next = tokio::time::timeout(std::time::Duration::from_secs(20), stream.next()).await.expect("the scan hangs");
+        assert_eq!(next.unwrap().unwrap_err().kind(), ErrorKind::Internal, "{order:?}");
+        assert!(stream.next().await.is_none());
+    }
+}

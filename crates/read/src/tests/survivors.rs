@@ -197,3 +197,36 @@ async fn a_filter_may_look_at_metadata_columns() {
     let rows = world.rows().await.unwrap();
     assert_eq!(rows.column(0).as_primitive::<Int64Type>().values(), &[997, 998, 999, 1997, 1998, 1999]);
 }
+
+/// A dictionary of long strings makes slices that are cut into pieces; a rare huge value in the next slice ends the attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handed_over_of_a_slice_does_not_come_again_where_the_next_one_needs_more_memory() {
+    let schema = Schema::new(
+        0,
+        vec![
+            Field::required(1, "id", PrimitiveType::Long),
+            Field::required(2, "k", PrimitiveType::Int),
+            Field::required(3, "s", PrimitiveType::String),
+        ],
+    )
+    .unwrap();
+    let text = |row: i64| if row == 60 { "y".repeat(2000) } else { "x".repeat(300) };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(0..20_000)),
+        Arc::new(Int32Array::from_iter_values((0..20_000).map(|row| i32::from(row < 3)))),
+        Arc::new(StringArray::from_iter_values((0..20_000).map(text))),
+    ];
+    let batch = RecordBatch::try_new(with_ids(&schema), columns).unwrap();
+    for order in [Order::Stable, Order::Fast] {
+        for batch_bytes in [600, 1000, 1500, 100_000] {
+            let mut world = World::new(schema.clone());
+            world.add(parquet_bytes(std::slice::from_ref(&batch), WriterProperties::default()), 20_000);
+            let is_one = compare(CompareOp::Eq, &schema, "k", Value::Int(1));
+            let there = Expr::IsNull { expr: column(&schema, "s"), negated: true };
+            world.filter = Some(Expr::And(vec![is_one, there, compare(CompareOp::GtEq, &schema, "id", Value::Long(0))]));
+            (world.options.order, world.options.batch_bytes) = (order, batch_bytes);
+            let rows = world.rows().await.unwrap();
+            assert_eq!(rows.column(0).as_primitive::<Int64Type>().values().to_vec(), [0, 1, 2], "{order:?}, {batch_bytes} bytes a batch");
+        }
+    }
+}

@@ -253,5 +253,5 @@ async fn of_a_hundred_thousand_mutated_locations_none_reads_what_lies_outside_of
             }
         }
     }
-    assert!(read > 5_000 && refused > 30_000, "{read} read, {refused} refused");
+    assert!(read > 1_000 && refused > 30_000, "{read} read, {refused} refused");
 }
