@@ -3,6 +3,8 @@
 use super::status::status_of;
 use crate::engine::Engine;
 use arrow::datatypes::Schema;
+use arrow::ipc::CompressionType;
+use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_descriptor::DescriptorType;
@@ -13,6 +15,7 @@ use arrow_flight::{
 };
 use fastdata_types::arrow_type::arrow_schema;
 use fastdata_types::flight::{PlanFacts, ScanEnd};
+use fastdata_types::request::Compression;
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage, TableName};
 use futures::stream::BoxStream;
@@ -34,7 +37,7 @@ impl Flight {
     /// The request that a descriptor means.
     fn request_of(&self, descriptor: &FlightDescriptor) -> Result<ScanRequest> {
         match descriptor.r#type() {
-            DescriptorType::Cmd => ScanRequest::from_json(&descriptor.cmd),
+            DescriptorType::Cmd => ScanRequest::from_command(&descriptor.cmd),
             DescriptorType::Path => {
                 let mut parts = descriptor.path.clone();
                 let name = parts.pop().unwrap_or_default();
@@ -47,6 +50,11 @@ impl Flight {
 
     async fn planned(&self, descriptor: &FlightDescriptor) -> Result<(ScanRequest, ScanPlan)> {
         let mut request = self.request_of(descriptor)?;
+        if request.lanes.is_some() || request.shuffle.is_some() {
+            // Answering with one endpoint for all lanes would give every rank the whole table.
+            return Err(Error::unsupported(Stage::Serve, "this server does not serve lanes and shuffles yet")
+                .advice("read lanes embedded (without --server), or leave lanes and shuffle out"));
+        }
         let plan = self.engine.plan(&request).await?;
         // Commits that come later do not show: whatever was asked for, the snapshot is this one from now on.
         if request.from_snapshot_id.is_some() {
@@ -58,6 +66,16 @@ impl Flight {
     fn schema_of(request: &ScanRequest, plan: &ScanPlan) -> Result<Schema> {
         arrow_schema(&plan.projection, request.strings)
     }
+}
+
+/// How record batches are written on the wire.
+fn ipc_options(compression: Compression) -> std::result::Result<IpcWriteOptions, Status> {
+    let compression = match compression {
+        Compression::None => None,
+        Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
+        Compression::Zstd => Some(CompressionType::ZSTD),
+    };
+    IpcWriteOptions::default().try_with_compression(compression).map_err(|e| Status::internal(format!("compression: {e}")))
 }
 
 fn json(value: &impl serde::Serialize) -> std::result::Result<Vec<u8>, Status> {
@@ -130,7 +148,7 @@ impl FlightService for Flight {
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Answer<SchemaResult> {
         let (request, plan) = self.planned(&request.into_inner()).await.map_err(|e| status_of(&e))?;
         let schema = Flight::schema_of(&request, &plan).map_err(|e| status_of(&e))?;
-        let options = arrow::ipc::writer::IpcWriteOptions::default();
+        let options = IpcWriteOptions::default();
         let IpcMessage(bytes) = SchemaAsIpc::new(&schema, &options)
             .try_into()
             .map_err(|e: arrow::error::ArrowError| Status::internal(format!("encoding the schema: {e}")))?;
@@ -139,12 +157,14 @@ impl FlightService for Flight {
 
     async fn do_get(&self, request: Request<Ticket>) -> Answer<Self::DoGetStream> {
         let ticket = super::ticket::Ticket::from_bytes(&request.into_inner().ticket).map_err(|e| status_of(&e))?;
+        let options = ipc_options(ticket.compression())?;
         let scan = ticket.open(&self.engine).await.map_err(|e| status_of(&e))?;
         let (schema, stats) = (Arc::clone(&scan.stream.schema), Arc::clone(&scan.stream.stats));
         let batches = scan.stream.map_err(|e| FlightError::from(status_of(&e)));
         let encoded = FlightDataEncoderBuilder::new()
             .with_schema(schema)
             .with_dictionary_handling(arrow_flight::encode::DictionaryHandling::Resend)
+            .with_options(options)
             .build(batches)
             .map_err(Status::from);
         Ok(Response::new(with_end(encoded.boxed(), stats).boxed()))
@@ -179,5 +199,28 @@ impl FlightService for Flight {
     }
     async fn list_actions(&self, _: Request<Empty>) -> Answer<Self::ListActionsStream> {
         Ok(Response::new(futures::stream::empty().boxed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+
+    #[tokio::test]
+    async fn compression_makes_messages_smaller_and_is_undone_by_readers() {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values((0..100_000).map(|i| i % 7)));
+        let batch = RecordBatch::try_from_iter([("i", column)]).unwrap();
+        let mut sizes = Vec::new();
+        for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
+            let encoder = FlightDataEncoderBuilder::new().with_options(ipc_options(compression).unwrap());
+            let messages: Vec<FlightData> = encoder.build(futures::stream::iter([Ok(batch.clone())])).try_collect().await.unwrap();
+            sizes.push(messages.iter().map(|message| message.data_body.len()).sum::<usize>());
+            let messages = futures::stream::iter(messages.into_iter().map(Ok));
+            let read: Vec<RecordBatch> =
+                arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(messages).try_collect().await.unwrap();
+            assert_eq!(arrow::compute::concat_batches(&batch.schema(), &read).unwrap(), batch, "{compression:?}");
+        }
+        assert!(sizes[1] < sizes[0] / 4 && sizes[2] < sizes[0] / 4, "{sizes:?}");
     }
 }

@@ -3,6 +3,7 @@
 //! It carries no rights: whoever may reach the server may ask for the same by name.
 
 use crate::engine::{Engine, Pin, Scan};
+use fastdata_types::request::Compression;
 use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,11 @@ impl Ticket {
             Error::invalid(Stage::Serve, "this is no ticket of this server")
                 .advice("call GetFlightInfo and send back a ticket from its answer, unchanged")
         })
+    }
+
+    /// How the record batches are to be compressed on the wire.
+    pub fn compression(&self) -> Compression {
+        self.request.compression
     }
 
     pub async fn open(&self, engine: &Engine) -> Result<Scan> {

@@ -53,6 +53,19 @@ fn a_served_scan_returns_what_a_local_one_does() {
     }
 }
 
+/// Answering with one stream would give every rank the whole table.
+#[test]
+fn a_server_refuses_lanes_and_shuffles_by_name() {
+    let server = Server::start();
+    for more in [&["--lanes", "4", "--lane", "0"][..], &["--lanes", "1", "--shuffle-seed", "3"]] {
+        let (status, message) = fail(warehouse(), &[&["scan", "demo.events", "--server", &server.uri], more].concat());
+        assert!(status == 3 && message.contains("lanes and shuffles"), "{status}: {message}");
+    }
+    let plain = succeed(warehouse(), &["scan", "tpch.nation", "--server", &server.uri]);
+    let compressed = succeed(warehouse(), &["scan", "tpch.nation", "--server", &server.uri, "--compression", "zstd"]);
+    assert_eq!(sorted(&plain), sorted(&compressed));
+}
+
 /// Notes, counts, statistics and errors too, the times and what only one side knows aside.
 #[test]
 fn a_served_scan_shows_what_a_local_one_shows() {
