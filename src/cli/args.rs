@@ -53,7 +53,7 @@ pub struct Common {
     /// Also allow tables to refer to files below this location (repeatable)
     #[arg(long, global = true, value_name = "PREFIX")]
     pub allow: Vec<String>,
-    /// Memory for data in flight [default: 512MiB]
+    /// Memory for data in flight [default: 768MiB]
     #[arg(long, global = true, value_name = "SIZE", value_parser = config::parse_bytes)]
     pub memory: Option<u64>,
     /// Decode threads [default: one per core]

@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 
 /// The file that is read where no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "fastdata.toml";
-pub const DEFAULT_MEMORY: u64 = 512 << 20;
+/// Two large row groups of a wide table fit: while one is decoded the next is fetched.
+pub const DEFAULT_MEMORY: u64 = 768 << 20;
 const ENVIRONMENT: &str = "environment";
 
 #[derive(Clone, PartialEq)]
