@@ -237,7 +237,11 @@ async fn of_a_hundred_thousand_mutated_locations_none_reads_what_lies_outside_of
     let mut rng = StdRng::seed_from_u64(0x0BAD_11AC);
     let (mut read, mut refused) = (0u32, 0u32);
     for round in 0..100_000 {
-        let location = mutated(&mut rng, &seeds, &more);
+        // The long way to the table is where most changes fall, so half of them are kept to what comes after it.
+        let location = match round % 2 {
+            0 => mutated(&mut rng, &seeds, &more),
+            _ => at(&table, &mutated(&mut rng, &names, &more)),
+        };
         match within(store.read_all(&location, 1 << 20)).await {
             Ok(bytes) => {
                 read += 1;
