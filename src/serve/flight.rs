@@ -162,10 +162,8 @@ impl FlightService for Flight {
 
     async fn list_flights(&self, _: Request<Criteria>) -> Answer<Self::ListFlightsStream> {
         let tables = self.engine.tables(None).await.map_err(|e| status_of(&e))?;
-        let several = self.engine.catalogs().len() > 1;
-        let flights = tables.into_iter().map(move |table| {
-            let catalog = several.then_some(table.catalog);
-            let path: Vec<String> = catalog.into_iter().chain(table.name.namespace).chain([table.name.name]).collect();
+        let flights = tables.into_iter().map(|table| {
+            let path: Vec<String> = table.reference.namespace.into_iter().chain([table.reference.name]).collect();
             // Schema and size cost a load of the table each: GetFlightInfo tells them.
             Ok(FlightInfo::new().with_descriptor(FlightDescriptor::new_path(path)).with_total_records(-1).with_total_bytes(-1))
         });
