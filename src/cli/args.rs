@@ -53,8 +53,8 @@ pub struct Common {
     /// Also allow tables to refer to files below this location (repeatable)
     #[arg(long, global = true, value_name = "PREFIX")]
     pub allow: Vec<String>,
-    /// Memory for data in flight [default: 512MiB]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = config::parse_bytes)]
+    /// Memory for data in flight, at least 1MiB [default: 512MiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = config::parse_memory)]
     pub memory: Option<u64>,
     /// Decode threads [default: one per core]
     #[arg(long, global = true, value_name = "N")]
