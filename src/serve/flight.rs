@@ -48,6 +48,10 @@ impl Flight {
 
     async fn planned(&self, descriptor: &FlightDescriptor) -> Result<(ScanRequest, ScanPlan)> {
         let mut request = self.request_of(descriptor)?;
+        if request.lanes.is_some() {
+            return Err(Error::unsupported(Stage::Serve, "this server does not serve lanes")
+                .advice("leave out lanes and shuffle, or read the table without a server"));
+        }
         let plan = self.engine.plan(&request).await?;
         // Commits that come later do not show: whatever was asked for, the snapshot is this one from now on.
         if request.from_snapshot_id.is_some() {
