@@ -73,6 +73,8 @@ impl Pin {
 pub struct ListedTable {
     pub catalog: String,
     pub name: TableName,
+    /// The name that opens it here: with the catalog in front where there are several, or where its own first part would be taken for one.
+    pub reference: TableName,
 }
 
 impl Engine {
@@ -95,9 +97,19 @@ impl Engine {
         let mut listed = Vec::new();
         for (name, catalog) in self.catalogs.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == *name)) {
             let tables = catalog.list((!namespace.is_empty()).then_some(&namespace[..])).await?;
-            listed.extend(tables.into_iter().map(|table| ListedTable { catalog: name.clone(), name: table }));
+            listed.extend(tables.into_iter().map(|table| ListedTable {
+                catalog: name.clone(),
+                reference: self.reference(name, &table),
+                name: table,
+            }));
         }
         Ok(listed)
+    }
+
+    fn reference(&self, catalog: &str, table: &TableName) -> TableName {
+        let reads_as_catalog = table.namespace.first().is_some_and(|first| self.catalogs.contains_key(first));
+        let in_front = (self.catalogs.len() > 1 || reads_as_catalog).then(|| catalog.to_owned());
+        TableName { namespace: in_front.into_iter().chain(table.namespace.iter().cloned()).collect(), name: table.name.clone() }
     }
 
     /// The current state of the table a reference names.

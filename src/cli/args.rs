@@ -22,6 +22,7 @@ Exit status:
     9  the output could not be written
    70  a fault of fastdata itself
   130  interrupted
+  143  a server that a second SIGTERM ended
 
 A TABLE is namespace.table, catalog.namespace.table (parts quote as in SQL: ns.\"odd.name\"), a metadata JSON file, or a table directory such as ./warehouse/ns/table.";
 
@@ -53,8 +54,8 @@ pub struct Common {
     /// Also allow tables to refer to files below this location (repeatable)
     #[arg(long, global = true, value_name = "PREFIX")]
     pub allow: Vec<String>,
-    /// Memory for data in flight [default: 768MiB]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = config::parse_bytes)]
+    /// Memory for data in flight, at least 1MiB [default: 768MiB]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = config::parse_memory)]
     pub memory: Option<u64>,
     /// Decode threads [default: one per core]
     #[arg(long, global = true, value_name = "N")]
@@ -73,6 +74,41 @@ impl Common {
             rewrites: self.rewrite.clone(),
             allow: self.allow.clone(),
         }
+    }
+
+    /// Refuses what was given and would have no effect.
+    pub fn refuse_idle(&self, command: &Command) -> Result<()> {
+        // The variable is meant for all commands; the flag for this one.
+        let warehouse =
+            self.warehouse.as_ref().is_some_and(|given| std::env::var_os("FASTDATA_WAREHOUSE").as_deref() != Some(given.as_os_str()));
+        let (idle, why, advice) = match command {
+            Command::Serve(_) => (
+                vec![("--moved", self.moved), ("--timeout", self.timeout.is_some())],
+                "`serve`: it runs until it is stopped, and reads tables by name",
+                "leave it out",
+            ),
+            Command::Scan(ScanArgs { server: Some(_), .. }) => (
+                vec![
+                    ("--warehouse", warehouse),
+                    ("--config", self.config.is_some()),
+                    ("--moved", self.moved),
+                    ("--rewrite", !self.rewrite.is_empty()),
+                    ("--allow", !self.allow.is_empty()),
+                    ("--memory", self.memory.is_some()),
+                    ("--threads", self.threads.is_some()),
+                ],
+                "--server: the server reads with its own settings",
+                "leave it out, or give it to `fastdata serve`",
+            ),
+            _ => return Ok(()),
+        };
+        let idle: Vec<&str> = idle.into_iter().filter_map(|(name, given)| given.then_some(name)).collect();
+        let has = match idle.len() {
+            0 => return Ok(()),
+            1 => "has",
+            _ => "have",
+        };
+        Err(Error::invalid(Stage::Request, format!("{} {has} no effect with {why}", idle.join(", "))).advice(advice))
     }
 }
 

@@ -19,15 +19,13 @@ pub async fn tables(engine: &Engine, args: &TablesArgs) -> Result<()> {
     if args.format == Listing::Json {
         let rows: Vec<Json> = tables
             .iter()
-            .map(|t| json!({"catalog": t.catalog, "namespace": t.name.namespace, "name": t.name.name, "table": t.name.to_string()}))
+            .map(|t| json!({"catalog": t.catalog, "namespace": t.name.namespace, "name": t.name.name, "table": t.reference.to_string()}))
             .collect();
         return print(&format!("{}\n", Json::Array(rows)));
     }
-    let several = engine.catalogs().len() > 1;
     let mut out = String::new();
     for table in &tables {
-        let catalog = if several { format!("{}.", table.catalog) } else { String::new() };
-        let _ = writeln!(out, "{}", text::printable(&format!("{catalog}{}", table.name)));
+        let _ = writeln!(out, "{}", text::printable(&table.reference.to_string()));
     }
     if tables.is_empty() {
         out.push_str("no tables\n");

@@ -89,6 +89,7 @@ fn report(error: &Error) {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    cli.common.refuse_idle(&cli.command)?;
     if let Command::Demo(args) = &cli.command {
         return demo::run(args);
     }

@@ -16,7 +16,7 @@
 //! credential = "id:secret"
 //! ```
 
-use fastdata_types::{Error, ErrorKind, Result, Stage};
+use fastdata_types::{Error, ErrorKind, MemoryBudget, Result, Stage};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -176,7 +176,7 @@ fn read_table(table: &toml::Table, origin: &str, settings: &mut Settings, proble
                 Some(name) => settings.default_catalog = Some(name.to_owned()),
                 None => problems.add(origin, key, "must be a string"),
             },
-            "memory" => match value.as_str().map(parse_bytes) {
+            "memory" => match value.as_str().map(parse_memory) {
                 Some(Ok(bytes)) => settings.memory = bytes,
                 Some(Err(why)) => problems.add(origin, key, why),
                 None => problems.add(origin, key, "must be a string such as \"512MiB\""),
@@ -274,7 +274,7 @@ fn read_environment(environment: &[(String, String)], settings: &mut Settings, p
     for (variable, value) in environment {
         let origin = ENVIRONMENT;
         match variable.as_str() {
-            "FASTDATA_MEMORY" => match parse_bytes(value) {
+            "FASTDATA_MEMORY" => match parse_memory(value) {
                 Ok(bytes) => settings.memory = bytes,
                 Err(why) => problems.add(origin, variable, why),
             },
@@ -322,6 +322,14 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         return Err(wrong());
     }
     Ok(bytes as u64)
+}
+
+/// Bytes of a memory budget.
+pub fn parse_memory(text: &str) -> Result<u64, String> {
+    match parse_bytes(text)? {
+        bytes if bytes < MemoryBudget::LEAST => Err(format!("'{text}' is too little memory; give at least 1MiB")),
+        bytes => Ok(bytes),
+    }
 }
 
 /// `FROM=TO`, split at the first `=`.

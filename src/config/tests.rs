@@ -74,3 +74,13 @@ fn sizes_parse_or_say_how_to_write_them() {
         assert!(parse_bytes(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_budget_that_is_too_little_is_refused_by_name() {
+    assert_eq!(parse_memory("1MiB"), Ok(1 << 20));
+    assert!(parse_memory("1KiB").unwrap_err().contains("at least 1MiB"));
+    let error = load_text("memory = \"1023KiB\"\n", &[("FASTDATA_MEMORY", "4")]).err().unwrap();
+    for part in ["fastdata.toml: memory: '1023KiB'", "environment: FASTDATA_MEMORY: '4'", "2 problems"] {
+        assert!(error.message().contains(part), "{part} missing in: {error}");
+    }
+}

@@ -20,6 +20,7 @@ use fastdata_types::stats::StatsCollector;
 use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage, TableName};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -79,10 +80,20 @@ fn ipc_options(compression: Compression) -> std::result::Result<IpcWriteOptions,
 }
 
 fn json(value: &impl serde::Serialize) -> std::result::Result<Vec<u8>, Status> {
-    serde_json::to_vec(value).map_err(|e| Status::internal(format!("encoding metadata: {e}")))
+    serde_json::to_vec(value).map_err(|e| encoding("metadata", e))
+}
+
+fn encoding(what: &str, cause: impl std::fmt::Display) -> Status {
+    status_of(&Error::internal(Stage::Serve, format!("encoding {what}: {cause}")))
 }
 
 type Messages = BoxStream<'static, std::result::Result<FlightData, Status>>;
+
+/// A panic is the stream's last word, `internal`, instead of a reset that says nothing.
+fn without_panics(messages: Messages) -> Messages {
+    let panicked = |_| Err(status_of(&Error::internal(Stage::Serve, "the scan panicked; the server's log says where")));
+    AssertUnwindSafe(messages).catch_unwind().map(move |next| next.unwrap_or_else(panicked)).boxed()
+}
 
 /// Puts what the scan cost on its last message. One message is held back, since only the end tells which one is the last.
 fn with_end(messages: Messages, stats: Arc<StatsCollector>) -> impl Stream<Item = std::result::Result<FlightData, Status>> + Send {
@@ -130,12 +141,12 @@ impl FlightService for Flight {
         let (request, plan) = self.planned(&descriptor).await.map_err(|e| status_of(&e))?;
         let schema = Flight::schema_of(&request, &plan).map_err(|e| status_of(&e))?;
         let ticket = super::ticket::Ticket::of(&request, &plan);
-        let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.to_bytes()));
+        let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.to_bytes().map_err(|e| status_of(&e))?));
         let rows = i64::try_from(plan.report.rows_estimated).unwrap_or(i64::MAX);
         let bytes = i64::try_from(plan.report.bytes).unwrap_or(i64::MAX);
         let info = FlightInfo::new()
             .try_with_schema(&schema)
-            .map_err(|e| Status::internal(format!("encoding the schema: {e}")))?
+            .map_err(|e| encoding("the schema", e))?
             .with_descriptor(descriptor)
             .with_endpoint(endpoint)
             .with_total_records(rows)
@@ -149,9 +160,8 @@ impl FlightService for Flight {
         let (request, plan) = self.planned(&request.into_inner()).await.map_err(|e| status_of(&e))?;
         let schema = Flight::schema_of(&request, &plan).map_err(|e| status_of(&e))?;
         let options = IpcWriteOptions::default();
-        let IpcMessage(bytes) = SchemaAsIpc::new(&schema, &options)
-            .try_into()
-            .map_err(|e: arrow::error::ArrowError| Status::internal(format!("encoding the schema: {e}")))?;
+        let IpcMessage(bytes) =
+            SchemaAsIpc::new(&schema, &options).try_into().map_err(|e: arrow::error::ArrowError| encoding("the schema", e))?;
         Ok(Response::new(SchemaResult { schema: bytes }))
     }
 
@@ -167,15 +177,13 @@ impl FlightService for Flight {
             .with_options(options)
             .build(batches)
             .map_err(Status::from);
-        Ok(Response::new(with_end(encoded.boxed(), stats).boxed()))
+        Ok(Response::new(with_end(without_panics(encoded.boxed()), stats).boxed()))
     }
 
     async fn list_flights(&self, _: Request<Criteria>) -> Answer<Self::ListFlightsStream> {
         let tables = self.engine.tables(None).await.map_err(|e| status_of(&e))?;
-        let several = self.engine.catalogs().len() > 1;
-        let flights = tables.into_iter().map(move |table| {
-            let catalog = several.then_some(table.catalog);
-            let path: Vec<String> = catalog.into_iter().chain(table.name.namespace).chain([table.name.name]).collect();
+        let flights = tables.into_iter().map(|table| {
+            let path: Vec<String> = table.reference.namespace.into_iter().chain([table.reference.name]).collect();
             // Schema and size cost a load of the table each: GetFlightInfo tells them.
             Ok(FlightInfo::new().with_descriptor(FlightDescriptor::new_path(path)).with_total_records(-1).with_total_bytes(-1))
         });
@@ -206,6 +214,7 @@ impl FlightService for Flight {
 mod tests {
     use super::*;
     use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use fastdata_types::flight::error_metadata;
 
     #[tokio::test]
     async fn compression_makes_messages_smaller_and_is_undone_by_readers() {
@@ -222,5 +231,14 @@ mod tests {
             assert_eq!(arrow::compute::concat_batches(&batch.schema(), &read).unwrap(), batch, "{compression:?}");
         }
         assert!(sizes[1] < sizes[0] / 4 && sizes[2] < sizes[0] / 4, "{sizes:?}");
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_stream_is_a_status_that_says_so() {
+        let messages = futures::stream::iter([1, 2]).map(|n| if n == 2 { panic!("a bug") } else { Ok(FlightData::default()) });
+        let all: Vec<_> = with_end(without_panics(messages.boxed()), Arc::default()).collect().await;
+        let status = all.last().unwrap().as_ref().unwrap_err();
+        assert_eq!(status.metadata().get(error_metadata::KIND).unwrap(), "internal");
+        assert!(status.message().contains("panicked"), "{status}");
     }
 }

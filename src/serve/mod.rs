@@ -11,12 +11,18 @@ mod ticket;
 use crate::engine::Engine;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_stream::wrappers::TcpListenerStream;
 
 pub use status::code_of;
+
+/// What running streams may still take after the first signal.
+pub const GRACE: Duration = Duration::from_secs(30);
 
 /// Opens the listening socket; loopback addresses only.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -34,23 +40,48 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// Serves until SIGINT or SIGTERM; running streams are finished first.
+/// Serves until SIGINT or SIGTERM. Running streams are then finished, for [`GRACE`] at most: a client that has stopped reading must
+/// not keep the server alive. A second signal ends the process at once, with the status of that signal.
 pub async fn run(engine: Arc<Engine>, listener: TcpListener) -> Result<()> {
+    let mut signals = Signals::watch()?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let service = FlightServiceServer::new(flight::Flight::new(engine));
-    tonic::transport::Server::builder()
+    let server = tonic::transport::Server::builder()
         .add_service(service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop_signal())
-        .await
-        .map_err(|e| Error::internal(Stage::Serve, format!("serving: {e}")))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move { drop(stopped.await) });
+    let failed = |e: tonic::transport::Error| Error::internal(Stage::Serve, format!("serving: {e}"));
+    tokio::pin!(server);
+    tokio::select! {
+        served = &mut server => return served.map_err(failed),
+        _ = signals.next() => drop(stop),
+    }
+    tokio::select! {
+        served = &mut server => served.map_err(failed),
+        status = signals.next() => std::process::exit(status),
+        () = tokio::time::sleep(GRACE) => {
+            let _ = writeln!(std::io::stderr(), "note: streams that were still running after {} s were cut", GRACE.as_secs());
+            Ok(())
+        }
+    }
 }
 
-async fn stop_signal() {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(signal) => signal,
-        Err(_) => return std::future::pending().await,
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// The signals that stop a server.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn watch() -> Result<Signals> {
+        let watch = |kind| signal(kind).map_err(|e| Error::internal(Stage::Serve, format!("watching for signals: {e}")));
+        Ok(Signals { interrupt: watch(SignalKind::interrupt())?, terminate: watch(SignalKind::terminate())? })
+    }
+
+    /// The exit status that belongs to the next one: 128 and its number.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
     }
 }

@@ -19,8 +19,8 @@ impl Ticket {
         Ticket { request: request.clone(), pin: Pin::of(plan) }
     }
 
-    pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::internal(Stage::Serve, format!("encoding the ticket: {e}")).source(e))
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Ticket> {

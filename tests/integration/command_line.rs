@@ -339,6 +339,91 @@ fn help_is_there_for_every_command() {
     }
 }
 
+/// Writers put the real path of a table into its metadata; the person who names it may use another one.
+#[test]
+fn tables_are_read_by_whatever_path_leads_to_them() {
+    let root = tempfile::tempdir().unwrap();
+    let here = root.path().join("a/b");
+    std::fs::create_dir_all(&here).unwrap();
+    std::os::unix::fs::symlink(warehouse().join("w"), root.path().join("link")).unwrap();
+    let region = warehouse().join("w/tpch/region/metadata");
+    let metadata = std::fs::read_dir(region).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let metadata = metadata.filter(|name| name.ends_with(".metadata.json")).max().unwrap();
+    let (file, dotted) = (format!("../../link/tpch/region/metadata/{metadata}"), format!("{}/a/../link", root.path().display()));
+    let absolute = root.path().join("link/tpch/region");
+    for arguments in [
+        &["tpch.region", "--warehouse", "../../link"][..],
+        &["tpch.region", "--warehouse", &dotted],
+        &["../../link/tpch/region"],
+        &["../../link/tpch/region/metadata/"],
+        &["../b/../../link/tpch/nation/../region", "--moved"],
+        &[absolute.to_str().unwrap()],
+        &[&format!("file://{}", absolute.display())],
+        &[&file],
+    ] {
+        assert_eq!(succeed(&here, &[&["scan"], arguments].concat()).lines().count(), 5, "{arguments:?}");
+        let notes = run(&here, &[&["scan", "-o", "none"], arguments].concat()).stderr;
+        assert_eq!(String::from_utf8(notes).unwrap().matches("--moved").count(), 0, "{arguments:?}");
+    }
+    let settings = format!("[catalogs.lake]\nuri = \"sqlite:///{}/link/catalog.db\"\nwarehouse = \"../../link\"\n", root.path().display());
+    std::fs::write(here.join("fastdata.toml"), settings).unwrap();
+    assert_eq!(succeed(&here, &["scan", "lake.tpch.region"]).lines().count(), 5);
+}
+
+/// Only the name is wrong, and no table is to be repaired.
+#[test]
+fn a_metadata_file_that_was_named_and_is_not_there_is_not_found() {
+    let (status, message) = fail(warehouse(), &["scan", "nosuch.metadata.json"]);
+    assert!(status == 2 && message.contains("not-found") && message.contains("nosuch.metadata.json"), "{status}: {message}");
+    assert!(!message.contains("repair"), "{message}");
+}
+
+/// A namespace may be called as a catalog is: what is listed must open.
+#[test]
+fn every_table_is_listed_under_a_name_that_opens_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let w = warehouse().join("w");
+    let w = w.display();
+    std::fs::write(
+        directory.path().join("fastdata.toml"),
+        format!("[catalogs.tpch]\nuri = \"sqlite:///{w}/catalog.db\"\nwarehouse = \"{w}\"\n"),
+    )
+    .unwrap();
+    let listed = succeed(directory.path(), &["tables"]);
+    assert!(listed.lines().any(|line| line == "tpch.tpch.nation") && listed.lines().any(|line| line == "demo.readings"), "{listed}");
+    let json: Vec<serde_json::Value> = serde_json::from_str(&succeed(directory.path(), &["tables", "-o", "json"])).unwrap();
+    for (line, row) in listed.lines().zip(&json) {
+        assert_eq!(row["table"], line);
+        succeed(directory.path(), &["describe", line]);
+    }
+}
+
+#[test]
+fn options_without_effect_are_refused_by_name() {
+    let server = ["scan", "a.b", "--server", "grpc://127.0.0.1:1"];
+    for (command, idle) in [
+        (&server[..], &["--memory", "1GiB"][..]),
+        (&server, &["--threads", "1"]),
+        (&server, &["--moved"]),
+        (&server, &["--rewrite", "a=b"]),
+        (&server, &["--allow", "/"]),
+        (&server, &["--warehouse", "w"]),
+        (&server, &["--config", "x.toml"]),
+        (&["serve", "--warehouse", "w", "--listen", "127.0.0.1:0"], &["--timeout", "1s"]),
+        (&["serve", "--warehouse", "w", "--listen", "127.0.0.1:0"], &["--moved"]),
+    ] {
+        let (status, message) = fail(warehouse(), &[command, idle].concat());
+        assert!(status == 2 && message.contains(&format!("{} has no effect", idle[0])), "{idle:?}: {status}: {message}");
+    }
+    let (_, message) = fail(warehouse(), &[&server[..], &["--moved", "--memory", "1GiB"]].concat());
+    assert!(message.contains("--moved, --memory have no effect"), "{message}");
+    let (status, message) = fail(warehouse(), &["scan", "tpch.region", "--warehouse", "w", "--memory", "1KiB"]);
+    assert!(status == 2 && message.contains("--memory") && message.contains("1MiB"), "{message}");
+    // The variable holds for every command.
+    let output = fastdata(warehouse()).args(server).env("FASTDATA_WAREHOUSE", "w").output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Names from tables and requests are quoted in messages: they must not drive the terminal.
 #[test]
 fn messages_show_control_characters_and_send_none() {

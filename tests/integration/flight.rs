@@ -2,8 +2,12 @@
 
 use crate::command_line::warehouse;
 use crate::support::{fail, fastdata, python, run, succeed};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// A server on a free port, ended when dropped.
 struct Server {
@@ -13,13 +17,112 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
+        Server::of(warehouse())
+    }
+
+    fn of(warehouse: &Path) -> Server {
         let mut child =
-            fastdata(warehouse()).args(["serve", "--warehouse", "w", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+            fastdata(warehouse).args(["serve", "--warehouse", "w", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let uri = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("unexpected first line: {line}")).to_owned();
         Server { child, uri }
     }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// How it ended, and after what time.
+    fn ended(&mut self, within: Duration) -> (ExitStatus, Duration) {
+        let started = Instant::now();
+        while started.elapsed() < within {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, started.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the server is alive after {within:?}");
+    }
+}
+
+/// A table of more bytes than a connection holds in flight.
+fn large() -> &'static Path {
+    static WAREHOUSE: OnceLock<TempDir> = OnceLock::new();
+    let make = || {
+        let directory = tempfile::tempdir().unwrap();
+        succeed(directory.path(), &["demo", "w", "--scale", "0.03"]);
+        directory
+    };
+    WAREHOUSE.get_or_init(make).path()
+}
+
+/// A client that has printed one row of the large table and now waits for its reader.
+fn half_way(server: &Server) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut client = fastdata(large())
+        .args(["scan", "tpch.lineitem", "--batch-rows", "1000", "--server", &server.uri])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut reader = BufReader::new(client.stdout.take().unwrap());
+    reader.read_line(&mut String::new()).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    (client, reader)
+}
+
+/// A server that is gone, or one that neither answers nor ends, is no wish of the user and no fault of ours.
+#[test]
+fn a_server_that_dies_or_stalls_half_way_is_unavailable() {
+    for signal in ["KILL", "STOP"] {
+        let server = Server::of(large());
+        let (mut client, mut reader) = half_way(&server);
+        server.signal(signal);
+        let started = Instant::now();
+        std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+        let mut message = String::new();
+        client.stderr.take().unwrap().read_to_string(&mut message).unwrap();
+        assert_eq!(client.wait().unwrap().code(), Some(7), "{signal}: {message}");
+        assert!(message.starts_with("error: unavailable\n") && message.contains("trying again may help"), "{signal}: {message}");
+        assert!(message.contains(&server.uri), "{signal}: {message}");
+        assert!(started.elapsed() < Duration::from_secs(60), "{signal}: {:?}", started.elapsed());
+    }
+}
+
+/// A client that has stopped reading must not keep a server alive.
+#[test]
+fn a_second_signal_ends_a_server_at_once_whoever_it_serves() {
+    for (first, second, status) in [("INT", "INT", 130), ("INT", "TERM", 143)] {
+        let mut server = Server::of(large());
+        let (mut client, reader) = half_way(&server);
+        server.signal(first);
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(server.child.try_wait().unwrap().is_none(), "running streams are finished first");
+        server.signal(second);
+        assert_eq!(server.ended(Duration::from_secs(5)).0.code(), Some(status));
+        drop(reader);
+        client.wait().unwrap();
+    }
+}
+
+#[test]
+fn streams_that_outlive_the_grace_of_a_stopped_server_are_cut() {
+    let mut server = Server::of(large());
+    let (mut client, mut reader) = half_way(&server);
+    server.signal("TERM");
+    let (status, took) = server.ended(fastdata::serve::GRACE + Duration::from_secs(20));
+    assert!(status.success() && took > fastdata::serve::GRACE - Duration::from_secs(2), "{status} after {took:?}");
+    std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+    assert_eq!(client.wait().unwrap().code(), Some(7));
+}
+
+#[test]
+fn an_idle_server_stops_at_the_first_signal() {
+    let mut server = Server::start();
+    succeed(warehouse(), &["scan", "tpch.region", "--server", &server.uri]);
+    server.signal("TERM");
+    assert!(server.ended(Duration::from_secs(10)).0.success());
 }
 
 impl Drop for Server {
@@ -100,6 +203,7 @@ fn errors_keep_their_kind_over_the_wire() {
         (&["scan", "tpch.lineitme"][..], 2, "lineitem"),
         (&["scan", "tpch.lineitem", "--where", "l_comment > 7"], 2, "l_comment"),
         (&["scan", "/etc/passwd"], 2, "by name"),
+        (&["scan", "tpch.region", "--lanes", "2"], 3, "lanes"),
     ] {
         let (code, message) = fail(warehouse(), &[arguments, &["--server", &server.uri]].concat());
         assert_eq!(code, status, "{message}");

@@ -119,7 +119,7 @@ fn keys(json: &serde_json::Value) -> BTreeSet<String> {
 fn the_json_form_is_the_proto3_mapping_of_the_proto() {
     let descriptor = message("fastdata.v1.ScanRequest");
     for request in [full_request(), ScanRequest::table("x.y")] {
-        let ours = request.to_json();
+        let ours = request.to_json().unwrap();
         let mut json = serde_json::Deserializer::from_str(&ours);
         let dynamic = DynamicMessage::deserialize(descriptor.clone(), &mut json).expect("protobuf's own JSON reader takes our JSON");
         let theirs = serde_json::to_string(&dynamic).unwrap();
@@ -131,7 +131,7 @@ fn the_json_form_is_the_proto3_mapping_of_the_proto() {
 fn every_field_of_the_proto_is_a_field_of_the_request() {
     let descriptor = message("fastdata.v1.ScanRequest");
     let proto: BTreeSet<String> = descriptor.fields().map(|f| f.json_name().to_owned()).collect();
-    let ours = keys(&serde_json::from_str(&full_request().to_json()).unwrap());
+    let ours = keys(&serde_json::from_str(&full_request().to_json().unwrap()).unwrap());
     assert_eq!(proto, ours);
     let proto_names: BTreeSet<String> = descriptor.fields().map(|f| f.name().to_owned()).collect();
     for name in proto_names {

@@ -69,13 +69,13 @@ impl ForeignCatalog {
             }
         }
         properties.finish()?;
-        allowed.push(warehouse);
+        allowed.extend(crate::local::spellings_of_location(&warehouse).unwrap_or_else(|_| vec![warehouse]));
         Ok(ForeignCatalog {
             name: properties.catalog().to_owned(),
             kind,
             client_properties,
             client: OnceCell::new(),
-            scope: StoreScope { allowed, rewrites, properties: properties.storage(), credentials: None },
+            scope: StoreScope { allowed, rewrites, properties: properties.storage(), ..StoreScope::default() },
             factory,
         })
     }

@@ -10,6 +10,7 @@
 mod files;
 #[cfg(feature = "foreign")]
 mod foreign;
+mod local;
 mod metadata;
 mod open;
 mod properties;

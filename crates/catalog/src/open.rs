@@ -1,5 +1,6 @@
 //! Opens a configured catalog by its properties.
 
+use crate::local;
 use crate::properties::Properties;
 use crate::rest::RestCatalog;
 use crate::sql::{self, SqlCatalog};
@@ -50,19 +51,19 @@ pub fn embedded(
     factory: Arc<dyn StoreFactory>,
 ) -> Result<Arc<dyn Catalog>> {
     let config = |message: String| Error::new(ErrorKind::Config, Stage::Config, message);
-    let absolute = std::path::absolute(directory).map_err(|e| config(format!("warehouse {}: {e}", directory.display())))?;
-    let location = absolute.to_str().ok_or_else(|| config(format!("warehouse {}: the path is no UTF-8", directory.display())))?;
-    let file = absolute.join(EMBEDDED_FILE);
+    let spellings = local::spellings(directory).map_err(|e| config(format!("warehouse {}: {e}", directory.display())))?;
+    let location = spellings.first().map(String::as_str).unwrap_or_default();
+    let file = Path::new(location).join(EMBEDDED_FILE);
     if !file.is_file() {
         let error = Error::not_found(Stage::Config, format!("warehouse {location}: there is no {EMBEDDED_FILE}"));
         let shown = directory.display();
-        return Err(if absolute.join("metadata").is_dir() {
+        return Err(if Path::new(location).join("metadata").is_dir() {
             error.advice("this is a table: give the directory as the table's name, without --warehouse".to_owned())
         } else {
             error.advice(format!("`fastdata demo {shown}` makes a warehouse there; a table directory is given as the table's name"))
         });
     }
-    Ok(Arc::new(SqlCatalog::embedded(EMBEDDED_NAME, location, file, rewrites, allowed, properties, factory)))
+    Ok(Arc::new(SqlCatalog::embedded(EMBEDDED_NAME, spellings, file, rewrites, allowed, properties, factory)))
 }
 
 fn kind(properties: &mut Properties) -> Option<Kind> {

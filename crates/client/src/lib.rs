@@ -1,7 +1,8 @@
 //! A Flight client for fastdata servers: ask for a plan, pull its endpoints.
 //!
 //! Contract: a scan's batches arrive in the server's order, all with the schema that the plan announced; an error of the server keeps its
-//! kind, its advice and whether repeating helps; a server's statistics join the client's when a stream ends. Resuming, retries and parallel endpoints come with the served protocol.
+//! kind, its advice and whether repeating helps; a server that dies or falls silent is `unavailable`; a server's statistics join the
+//! client's when a stream ends. Resuming, retries and parallel endpoints come with the served protocol.
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -19,10 +20,16 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that has been silent this long is asked for a sign of life ...
+const SILENT: Duration = Duration::from_secs(10);
+/// ... which must come within this time, whatever the server is busy with.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
+    /// As it was named, for messages.
+    server: Arc<str>,
 }
 
 /// A planned scan on a server.
@@ -48,6 +55,9 @@ impl Client {
         let endpoint = Channel::from_shared(format!("http://{address}"))
             .map_err(|e| Error::invalid(Stage::Client, format!("server '{uri}': {e}")).advice("write grpc://HOST:PORT"))?
             .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(SILENT)
+            .keep_alive_timeout(SIGN_OF_LIFE)
+            .keep_alive_while_idle(true)
             .initial_stream_window_size(16 << 20)
             .initial_connection_window_size(64 << 20);
         let channel = endpoint.connect().await.map_err(|e| {
@@ -55,13 +65,13 @@ impl Client {
                 .source(e)
                 .advice("check that `fastdata serve` runs there and that the port is right")
         })?;
-        Ok(Client { channel })
+        Ok(Client { channel, server: uri.into() })
     }
 
     /// Plans a scan on the server and pulls its endpoints one after another.
     pub async fn scan(&self, request: &ScanRequest) -> Result<Pull> {
         let mut client = self.flight();
-        let info = client.get_flight_info(FlightDescriptor::new_cmd(request.to_json())).await.map_err(error_of)?;
+        let info = client.get_flight_info(FlightDescriptor::new_cmd(request.to_json()?)).await.map_err(|e| self.error_of(e))?;
         let schema: SchemaRef = Arc::new(
             info.clone()
                 .try_decode_schema()
@@ -80,6 +90,14 @@ impl Client {
     fn flight(&self) -> FlightClient {
         FlightClient::new(self.channel.clone())
     }
+
+    /// The server's error with the kind it had there.
+    fn error_of(&self, error: FlightError) -> Error {
+        match error {
+            FlightError::Tonic(status) => from_status(&status, &self.server),
+            other => broken(&self.server, &other.to_string()),
+        }
+    }
 }
 
 async fn pull_endpoint(
@@ -89,8 +107,8 @@ async fn pull_endpoint(
     stats: Arc<StatsCollector>,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let ticket = endpoint.ticket.ok_or_else(|| Error::corrupt(Stage::Client, "the server sent an endpoint without a ticket"))?;
-    let messages = client.flight().do_get(ticket).await.map_err(error_of)?.into_inner();
-    let batches = messages.map_err(error_of).try_filter_map(move |message| {
+    let messages = client.flight().do_get(ticket).await.map_err(|e| client.error_of(e))?.into_inner();
+    let batches = messages.map_err(move |e| client.error_of(e)).try_filter_map(move |message| {
         let batch = take(message, &expected, &stats);
         futures::future::ready(batch)
     });
@@ -115,30 +133,34 @@ fn take(message: DecodedFlightData, expected: &SchemaRef, stats: &StatsCollector
     Ok(Some(batch))
 }
 
-/// The server's error with the kind it had there.
-fn error_of(error: FlightError) -> Error {
-    match error {
-        FlightError::Tonic(status) => from_status(&status),
-        other => Error::new(ErrorKind::Unavailable, Stage::Client, format!("the stream broke: {other}")),
-    }
+/// The connection ended, or what answers is no server of ours.
+fn broken(server: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, Stage::Client, format!("server {server} broke off: {why}"))
+        .advice("check that `fastdata serve` still runs there, and ask again")
 }
 
-fn from_status(status: &Status) -> Error {
+fn from_status(status: &Status, server: &str) -> Error {
     let text = |key: &str| status.metadata().get(key).and_then(|value| value.to_str().ok());
     let named = text(error_metadata::KIND).and_then(ErrorKind::from_name);
-    let kind = named.unwrap_or(match status.code() {
-        Code::InvalidArgument => ErrorKind::InvalidRequest,
-        Code::NotFound => ErrorKind::NotFound,
-        Code::Unimplemented => ErrorKind::Unsupported,
-        Code::DataLoss => ErrorKind::Corrupt,
-        Code::PermissionDenied => ErrorKind::PermissionDenied,
-        Code::ResourceExhausted => ErrorKind::LimitExceeded,
-        Code::Unauthenticated => ErrorKind::Unauthenticated,
-        Code::DeadlineExceeded => ErrorKind::DeadlineExceeded,
-        Code::Cancelled => ErrorKind::Cancelled,
-        Code::Unavailable => ErrorKind::Unavailable,
-        _ => ErrorKind::Internal,
-    });
+    // Without a kind of ours it is what the transport makes of an end that nobody announced, or another program's word.
+    let kind = match named {
+        Some(kind) => kind,
+        None => match status.code() {
+            Code::InvalidArgument => ErrorKind::InvalidRequest,
+            Code::NotFound => ErrorKind::NotFound,
+            Code::Unimplemented => ErrorKind::Unsupported,
+            Code::DataLoss => ErrorKind::Corrupt,
+            Code::PermissionDenied => ErrorKind::PermissionDenied,
+            Code::ResourceExhausted => ErrorKind::LimitExceeded,
+            Code::Unauthenticated => ErrorKind::Unauthenticated,
+            Code::DeadlineExceeded => ErrorKind::DeadlineExceeded,
+            Code::OutOfRange => ErrorKind::LimitExceeded,
+            Code::FailedPrecondition => ErrorKind::PlanMismatch,
+            Code::Cancelled | Code::Unknown | Code::Internal | Code::Unavailable | Code::Ok | Code::AlreadyExists | Code::Aborted => {
+                return broken(server, if status.message().is_empty() { status.code().description() } else { status.message() });
+            }
+        },
+    };
     let message = status.message();
     let message = message.strip_prefix(&format!("{kind}: ")).unwrap_or(message);
     let retryable = text(error_metadata::RETRYABLE).map_or(kind.retryable(), |retryable| retryable == "true");
@@ -151,5 +173,23 @@ fn from_status(status: &Status) -> Error {
             Error::new(kind, Stage::Client, message.to_owned()).with_retryable(retryable).advice(advice)
         }
         None => Error::new(kind, Stage::Client, message.to_owned()).with_retryable(retryable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_no_server_of_ours_made_is_no_cancel_of_the_user_and_no_fault_of_ours() {
+        for code in [Code::Cancelled, Code::Unknown, Code::Internal, Code::Unavailable, Code::Aborted] {
+            let error = from_status(&Status::new(code, "h2 protocol error"), "grpc://h:1");
+            assert_eq!((error.kind(), error.retryable()), (ErrorKind::Unavailable, true), "{code:?}");
+            assert!(error.message().contains("grpc://h:1") && error.message().contains("h2 protocol error"), "{error}");
+        }
+        let mut ours = Status::new(Code::Internal, "internal: a bug");
+        ours.metadata_mut().insert(error_metadata::KIND, "internal".parse().unwrap());
+        let error = from_status(&ours, "grpc://h:1");
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Internal, "a bug"));
     }
 }

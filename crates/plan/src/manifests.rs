@@ -5,7 +5,6 @@
 //! are capped for the whole plan, so that a manifest listed ten thousand times ends in a result or in `limit-exceeded`.
 
 use crate::manifest::entry::{Entry, ManifestReader, Status};
-use crate::manifest::header_spec;
 use crate::manifest::list::{self, ManifestFile};
 use crate::manifest::partition::PartitionReader;
 use crate::prune::column::ColumnStats;
@@ -152,19 +151,14 @@ impl Reading {
     fn open<'a>(&self, manifest: &'a ManifestFile, reader: &'a ManifestReader<'a>) -> Result<OpenManifest<'a>> {
         let metadata = &self.table.metadata;
         let id = manifest.spec_id.or_else(|| reader.header_spec_id()).unwrap_or(metadata.default_spec_id);
-        let spec = match metadata.partition_specs.get(&id) {
-            Some(spec) => Arc::clone(spec),
-            None => match header_spec(reader)? {
-                Some(spec) => Arc::new(PartitionSpec { id, ..spec }),
-                None => {
-                    let message = format!(
-                        "manifest '{}' has partition spec {id}, which neither the table's metadata nor its own header holds",
-                        manifest.path
-                    );
-                    return Err(Error::corrupt(Stage::Plan, message));
-                }
-            },
-        };
+        // The manifest's own header may hold it, but whatever comes later asks the table's metadata what a partition means.
+        let spec = metadata.partition_specs.get(&id).cloned().ok_or_else(|| {
+            let message = format!(
+                "table '{}': manifest '{}' has partition spec {id}, which the table's metadata does not hold",
+                self.table.display_name, manifest.path
+            );
+            Error::corrupt(Stage::Plan, message).advice("restore the partition spec in the table's metadata")
+        })?;
         let partition = reader.partition_reader(&spec, self.types_of(&spec));
         Ok(OpenManifest { manifest, reader, spec, partition, tuples: HashMap::new(), last: None })
     }

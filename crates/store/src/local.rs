@@ -171,7 +171,7 @@ pub(crate) fn too_short(location: &str, size: u64, range: &Range<u64>) -> Error 
 
 pub(crate) fn missing(location: &str) -> Error {
     Error::new(ErrorKind::MissingFile, Stage::Store, format!("{}: there is no such file", shown(location)))
-        .advice("repair the table, or check the location rewrites (--moved, --rewrite FROM=TO)")
+        .advice("repair the table, or check the location rewrites (--rewrite FROM=TO)")
 }
 
 impl LocalFile {

@@ -17,6 +17,8 @@ const MAX_LOCATION_BYTES: usize = 8192;
 pub(crate) struct Policy {
     allowed: Vec<Place>,
     rewrites: Rewrites,
+    /// Whether a refusal advises `--moved`.
+    advises_moved: bool,
 }
 
 /// A place that may be opened.
@@ -52,7 +54,11 @@ impl Policy {
         }
         // The widest prefix comes first: below it a symbolic link may point at everything that is allowed around it.
         places.sort_by_key(|place| place.text().len());
-        Ok(Policy { allowed: places, rewrites })
+        Ok(Policy { allowed: places, rewrites, advises_moved: false })
+    }
+
+    pub(crate) fn advising_moved(self, advises_moved: bool) -> Policy {
+        Policy { advises_moved, ..self }
     }
 
     pub(crate) fn spelling(&self, location: &str) -> String {
@@ -77,10 +83,13 @@ impl Policy {
                 Err(self.refused(location, "a '.' segment cannot be addressed over HTTP"))
             }
             (Place::S3 { bucket, key }, _) => Ok(Admitted::S3 { bucket: bucket.clone(), key: key.clone() }),
-            (Place::Other { scheme, .. }, _) => {
-                Err(Error::unsupported(Stage::Store, format!("location '{}': storage scheme '{scheme}' is not supported", shown(location)))
-                    .advice("this version reads local files and S3; copy the table there and pass --moved or --rewrite FROM=TO"))
-            }
+            (Place::Other { scheme, .. }, _) => Err(Error::unsupported(
+                Stage::Store,
+                format!("location '{}': storage scheme '{scheme}' is not supported", shown(location)),
+            )
+            .advice(
+                "this version reads local files and S3; copy the table there and pass --rewrite FROM=TO, or --moved with its directory",
+            )),
             (Place::Local(_), _) => Err(self.refused(location, "it is outside the locations allowed here")),
         }
     }
@@ -91,9 +100,9 @@ impl Policy {
             Place::Other { scheme, .. } => format!(" (scheme '{}')", shown(&scheme)),
             _ => String::new(),
         };
-        Error::new(ErrorKind::LocationNotAllowed, Stage::Store, format!("location '{}'{scheme_note}: {why}", shown(location))).advice(
-            "if the table was copied here, pass --moved; if its prefix changed, --rewrite FROM=TO; if its files belong elsewhere, --allow PREFIX",
-        )
+        let moved = if self.advises_moved { "if the table was copied here, pass --moved; " } else { "" };
+        Error::new(ErrorKind::LocationNotAllowed, Stage::Store, format!("location '{}'{scheme_note}: {why}", shown(location)))
+            .advice(format!("{moved}if its prefix changed, --rewrite FROM=TO; if its files belong elsewhere, --allow PREFIX"))
     }
 }
 

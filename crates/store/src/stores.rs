@@ -67,7 +67,7 @@ impl fmt::Debug for Stores {
 impl StoreFactory for Stores {
     fn open(&self, scope: StoreScope) -> Result<Arc<dyn Store>> {
         let rewrites = Rewrites::new(&scope.rewrites, &self.base)?;
-        let policy = Arc::new(Policy::new(&scope.allowed, rewrites, &self.base)?);
+        let policy = Arc::new(Policy::new(&scope.allowed, rewrites, &self.base)?.advising_moved(scope.may_be_moved));
         let versions = Arc::new(Versions::default());
         let counters = Arc::new(Counters::default());
         let s3 = S3 {

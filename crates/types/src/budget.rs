@@ -43,9 +43,12 @@ fn units_of(bytes: u64) -> u64 {
 }
 
 impl MemoryBudget {
-    /// `total` bytes, at least 1 MiB.
+    /// A budget below this many bytes reads nothing.
+    pub const LEAST: u64 = 1 << 20;
+
+    /// `total` bytes, at least [`LEAST`](Self::LEAST).
     pub fn new(total: u64) -> Arc<Self> {
-        let total = total.max(1 << 20);
+        let total = total.max(Self::LEAST);
         let units = usize::try_from(units_of(total)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Arc::new(MemoryBudget { total, semaphore: Arc::new(Semaphore::new(units)) })
     }

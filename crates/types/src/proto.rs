@@ -429,7 +429,7 @@ mod tests {
             ..request::ScanRequest::table("a.b")
         };
         assert_eq!(request::ScanRequest::from_command(&request.to_command()).unwrap(), request);
-        assert_eq!(request::ScanRequest::from_command(format!(" \n{}", request.to_json()).as_bytes()).unwrap(), request);
+        assert_eq!(request::ScanRequest::from_command(format!(" \n{}", request.to_json().unwrap()).as_bytes()).unwrap(), request);
         let other = Any { type_url: "type.googleapis.com/other.Message".into(), value: vec![] }.encode_to_vec();
         for bad in [b"".as_slice(), b"SELECT 1", &[0xff; 40], &other] {
             let error = request::ScanRequest::from_command(bad).unwrap_err();

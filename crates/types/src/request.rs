@@ -202,8 +202,8 @@ impl ScanRequest {
     }
 
     /// The canonical JSON form.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|e| Error::internal(Stage::Request, format!("encoding the scan request: {e}")).source(e))
     }
 
     /// Unknown and mistyped fields are named.
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(a.snapshot_id, Some(9_007_199_254_740_993));
         let error = ScanRequest::from_json(br#"{"table":"a.b","colums":["id"]}"#).unwrap_err();
         assert!(error.message().contains("colums"), "{error}");
-        assert_eq!(ScanRequest::from_json(a.to_json().as_bytes()).unwrap(), a);
+        assert_eq!(ScanRequest::from_json(a.to_json().unwrap().as_bytes()).unwrap(), a);
     }
 
     #[test]

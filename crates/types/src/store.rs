@@ -59,6 +59,8 @@ pub struct StoreScope {
     pub properties: BTreeMap<String, String>,
     /// Vended credentials; they win over `properties` for locations below their prefix.
     pub credentials: Option<Arc<dyn CredentialSource>>,
+    /// Whether `--moved` may be what is missing where a location is refused: the table was given as a directory, and not as a moved one.
+    pub may_be_moved: bool,
 }
 
 /// Without the values of the properties: they hold secrets.

@@ -138,6 +138,7 @@ impl RestCatalog {
             rewrites: self.rewrites.clone(),
             properties,
             credentials: source.map(|source| Arc::new(source) as _),
+            ..StoreScope::default()
         })?;
         Ok(TableState {
             display_name: format!("{}.{name}", self.connection.catalog),

@@ -9,6 +9,7 @@ mod postgres;
 mod sqlite;
 mod uri;
 
+use crate::local;
 use crate::properties::Properties;
 use crate::tables::{is_within, load_metadata, unknown_table};
 use async_trait::async_trait;
@@ -60,32 +61,32 @@ impl SqlCatalog {
             Database::Sqlite(file) => Connected::Sqlite(file),
             Database::Postgres(server) => Connected::Postgres(Box::new(Postgres::new(*server))),
         };
-        allowed.push(absolute(&warehouse));
+        allowed.extend(local::spellings_of_location(&warehouse).unwrap_or_else(|_| vec![warehouse]));
         Ok(SqlCatalog {
             name: properties.catalog().to_owned(),
             catalog_name: properties.get("catalog-name").map(str::to_owned),
             database,
-            scope: StoreScope { allowed, rewrites, properties: properties.storage(), credentials: None },
+            scope: StoreScope { allowed, rewrites, properties: properties.storage(), ..StoreScope::default() },
             factory,
         })
     }
 
-    /// The catalog of a directory that holds `catalog.db` and, below it, the tables.
+    /// The catalog of a directory that holds `catalog.db` and, below it, the tables; `spellings` are those of the directory.
     pub fn embedded(
         name: &str,
-        directory: &str,
+        spellings: Vec<String>,
         file: PathBuf,
         rewrites: Vec<(String, String)>,
         mut allowed: Vec<String>,
         properties: BTreeMap<String, String>,
         factory: Arc<dyn StoreFactory>,
     ) -> SqlCatalog {
-        allowed.push(directory.to_owned());
+        allowed.extend(spellings);
         SqlCatalog {
             name: name.to_owned(),
             catalog_name: None,
             database: Connected::Sqlite(SqliteFile::at(file)),
-            scope: StoreScope { allowed, rewrites, properties, credentials: None },
+            scope: StoreScope { allowed, rewrites, properties, ..StoreScope::default() },
             factory,
         }
     }
@@ -218,12 +219,4 @@ impl fmt::Debug for SqlCatalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlCatalog").field("name", &self.name).field("database", &self.address()).finish_non_exhaustive()
     }
-}
-
-/// A plain path made absolute; anything with a scheme as it stands.
-fn absolute(warehouse: &str) -> String {
-    if warehouse.contains(':') {
-        return warehouse.to_owned();
-    }
-    std::path::absolute(warehouse).ok().and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| warehouse.to_owned())
 }

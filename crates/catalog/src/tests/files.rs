@@ -72,7 +72,7 @@ async fn what_is_no_table_is_said_to_be_none() {
     for (given, kind) in [
         (path.to_owned(), ErrorKind::NotFound),
         (format!("{path}/nothing"), ErrorKind::NotFound),
-        (format!("{path}/metadata/v1.metadata.json"), ErrorKind::MissingFile),
+        (format!("{path}/metadata/v1.metadata.json"), ErrorKind::NotFound),
         ("/".to_owned(), ErrorKind::InvalidRequest),
         ("s3://".to_owned(), ErrorKind::InvalidRequest),
     ] {

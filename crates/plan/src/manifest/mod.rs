@@ -49,7 +49,7 @@ pub fn decode_list(name: &str, bytes: &[u8]) -> Result<u64> {
 /// Longest partition spec in a manifest's header, in bytes: some hundred fields. Each tuple has a value for each field.
 const MAX_SPEC_JSON: usize = 64 << 10;
 
-/// The partition spec that the manifest's own header carries, for manifests whose spec the table's metadata no longer has.
+/// The partition spec that the manifest's own header carries: enough to decode its tuples, where there is no table to say what they mean.
 pub(crate) fn header_spec(reader: &ManifestReader<'_>) -> Result<Option<PartitionSpec>> {
     let Some(fields) = reader.container.header("partition-spec") else { return Ok(None) };
     let wrong = || {

@@ -75,9 +75,12 @@ fn whatever_leaves_the_allowed_prefixes_is_refused_with_advice() {
     for attack in attacks {
         let error = policy.admit(attack).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::LocationNotAllowed, "{attack}");
-        assert!(["--moved", "--rewrite", "--allow"].iter().all(|flag| error.advice_text().unwrap().contains(flag)), "{attack}");
+        assert!(["--rewrite", "--allow"].iter().all(|flag| error.advice_text().unwrap().contains(flag)), "{attack}");
+        assert!(!error.advice_text().unwrap().contains("--moved"), "{attack}");
         assert!(!error.message().contains(char::is_control), "{attack}");
     }
+    let policy = policy.advising_moved(true);
+    assert!(policy.admit("/etc/passwd").unwrap_err().advice_text().unwrap().contains("--moved"));
     assert!(policy.admit("gs://bucket/x").unwrap_err().message().contains("scheme 'gs'"));
     assert!(policy.admit(&format!("/wh/t/{}", "a".repeat(10_000))).unwrap_err().message().len() < 400);
 }
