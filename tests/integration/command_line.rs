@@ -1,9 +1,9 @@
 //! The command as a person meets it: output formats, exit statuses, messages with the next step.
 
-use crate::support::{fail, fastdata, root, run, succeed};
+use crate::support::{fail, fastdata, python, root, run, succeed};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
@@ -77,6 +77,34 @@ fn every_format_returns_the_same_rows() {
     assert!(table.contains("n_name") && table.contains("(3 rows)"), "{table}");
     let none = run(warehouse(), &["scan", "tpch.nation", "--warehouse", "w", "-o", "none"]);
     assert!(none.stdout.is_empty() && String::from_utf8_lossy(&none.stderr).contains("25 rows"));
+}
+
+/// Every batch of a scan has dictionaries of its own, also in structs and lists; a file has one for each column.
+#[test]
+fn an_arrow_file_of_dictionaries_reads_back_as_one_of_plain_strings() {
+    let written = |strings: &str| {
+        let path = warehouse().join(format!("{strings}.arrow"));
+        let output = path.to_str().unwrap();
+        let scan = ["scan", "demo.events", "--order", "stable", "--batch-rows", "700", "--warehouse", "w", "--strings", strings];
+        succeed(warehouse(), &[&scan[..], &["-o", "arrow", "--output", output]].concat());
+        path
+    };
+    let rows = |path: &Path| {
+        let file = std::fs::File::open(path).unwrap();
+        let batches = arrow::ipc::reader::FileReader::try_new(file, None).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+        assert!(batches.len() > 50, "{} batches", batches.len());
+        let mut lines = arrow::json::LineDelimitedWriter::new(Vec::new());
+        lines.write_batches(&batches.iter().collect::<Vec<_>>()).unwrap();
+        lines.finish().unwrap();
+        String::from_utf8(lines.into_inner()).unwrap()
+    };
+    let (dictionaries, plain) = (written("dictionary"), written("utf8"));
+    assert!(rows(&dictionaries) == rows(&plain));
+    let Some(python) = python() else { return };
+    let script = "import pyarrow.ipc, sys\na, b = (pyarrow.ipc.open_file(path).read_all() for path in sys.argv[1:])\n\
+        assert 'dictionary' in str(a.schema) and a.to_pylist() == b.to_pylist() and a.num_rows > 50000";
+    let output = Command::new(python).args(["-c", script]).args([dictionaries, plain]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -163,7 +191,7 @@ fn ctrl_c_removes_the_half_file() {
 }
 
 fn interrupt(pid: u32) {
-    let done = std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap();
+    let done = Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap();
     assert!(done.success());
 }
 
@@ -280,6 +308,7 @@ fn doctor_passes_on_the_demo_and_says_what_to_do_where_nothing_is() {
     assert!(!bad.status.success());
     let text = format!("{}{}", String::from_utf8_lossy(&bad.stdout), String::from_utf8_lossy(&bad.stderr));
     assert!(text.contains("FAIL") && text.contains("demo"), "{text}");
+    assert_eq!(bad.status.code(), Some(2));
 }
 
 #[test]
