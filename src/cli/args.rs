@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fastdata_types::request::{Compression, Order, Sample, ScanRequest, Shuffle, StringEncoding};
 use fastdata_types::{Error, Result, Stage};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
@@ -179,7 +179,7 @@ pub struct PlanArgs {
 pub struct ScanArgs {
     #[command(flatten)]
     pub selection: Selection,
-    /// How to print rows [default: table on a terminal, jsonl in a pipe]
+    /// How to write rows [default: what the end of the --output FILE says, e.g. .parquet; table on a terminal; else jsonl]
     #[arg(short = 'o', long, value_enum)]
     pub format: Option<Format>,
     /// Write here instead of standard output: aside first, renamed when complete
@@ -272,6 +272,19 @@ pub enum CompressionArg {
 pub enum StatsFormat {
     Text,
     Json,
+}
+
+impl Format {
+    /// What the end of a file's name says.
+    pub fn of_file(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "parquet" => Some(Format::Parquet),
+            "csv" => Some(Format::Csv),
+            "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
+            "arrow" | "feather" | "ipc" => Some(Format::Arrow),
+            _ => None,
+        }
+    }
 }
 
 impl Selection {

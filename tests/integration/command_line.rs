@@ -108,6 +108,31 @@ fn an_arrow_file_of_dictionaries_reads_back_as_one_of_plain_strings() {
 }
 
 #[test]
+fn the_name_of_the_file_decides_the_format_unless_one_is_given() {
+    let written = |name: &str, format: &[&str]| {
+        let path = warehouse().join(name);
+        let scan = ["scan", "tpch.nation", "--warehouse", "w", "--output", path.to_str().unwrap()];
+        succeed(warehouse(), &[&scan[..], format].concat());
+        String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+    };
+    for (name, format, start) in [
+        ("name.parquet", &[][..], "PAR1"),
+        ("name.CSV", &[], "n_nationkey,"),
+        ("name.arrow", &[], "ARROW1"),
+        ("name.feather", &[], "ARROW1"),
+        ("name.ipc", &[], "ARROW1"),
+        ("name.jsonl", &[], "{\""),
+        ("name.ndjson", &[], "{\""),
+        ("name.json", &[], "{\""),
+        ("name.txt", &[], "{\""),
+        ("name", &[], "{\""),
+        ("other.parquet", &["-o", "csv"], "n_nationkey,"),
+    ] {
+        assert!(written(name, format).starts_with(start), "{name} {format:?}");
+    }
+}
+
+#[test]
 fn a_failed_scan_leaves_no_file_behind() {
     let directory = tempfile::tempdir().unwrap();
     let warehouse = warehouse().join("w");
