@@ -237,7 +237,7 @@ pub struct ServeArgs {
 pub enum Format {
     /// Aligned columns; the first 40 rows unless --limit or --output is given
     Table,
-    /// RFC 4180 with a header; NULL is empty, an empty string is ""
+    /// RFC 4180 with a header and LF; NULL is empty (NULL in a single column), an empty string is ""
     Csv,
     /// One JSON object a line
     Jsonl,

@@ -132,6 +132,28 @@ fn the_name_of_the_file_decides_the_format_unless_one_is_given() {
     }
 }
 
+/// A blank line is no row to most readers.
+#[test]
+fn a_csv_of_one_column_keeps_its_nulls() {
+    let scan = ["scan", "demo.events", "--select", "campaign", "--order", "stable", "--warehouse", "w", "-o"];
+    let json = succeed(warehouse(), &[&scan[..], &["jsonl"]].concat());
+    let csv = succeed(warehouse(), &[&scan[..], &["csv"]].concat());
+    let nulls = json.lines().filter(|line| *line == "{\"campaign\":null}").count();
+    assert!(nulls > 100 && nulls < json.lines().count() - 100, "{nulls} nulls");
+    assert_eq!(csv.lines().count(), json.lines().count() + 1);
+    assert_eq!(csv.lines().filter(|line| *line == "NULL").count(), nulls);
+    assert!(csv.lines().all(|line| !line.is_empty()));
+    let several = succeed(warehouse(), &["scan", "demo.events", "--select", "event_id,campaign", "--warehouse", "w", "-o", "csv"]);
+    assert_eq!(several.lines().filter(|line| line.ends_with(',')).count(), nulls);
+    let Some(python) = python() else { return };
+    let path = warehouse().join("campaign.csv");
+    std::fs::write(&path, csv).unwrap();
+    let script = "import pyarrow.csv as c, sys\no = c.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)\n\
+        t = c.read_csv(sys.argv[1], convert_options=o)\nprint(t.num_rows, t[0].null_count)";
+    let output = Command::new(python).args(["-c", script]).arg(path).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("{} {nulls}", json.lines().count()));
+}
+
 #[test]
 fn a_failed_scan_leaves_no_file_behind() {
     let directory = tempfile::tempdir().unwrap();
