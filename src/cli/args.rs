@@ -133,8 +133,8 @@ pub enum Listing {
 pub struct Selection {
     /// namespace.table, catalog.namespace.table, a metadata JSON file, or a table directory
     pub table: String,
-    /// Columns, in order; a dotted path reaches into a struct. Also _file, _pos, _spec_id, _partition, _row_id,
-    /// _last_updated_sequence_number [default: all columns of the schema]
+    /// Columns, in order; a dotted path reaches into a struct; odd names quote as in SQL: '"a,b".c'. Also _file, _pos, _spec_id,
+    /// _partition, _row_id, _last_updated_sequence_number [default: all columns of the schema]
     #[arg(long, value_name = "A,B.C")]
     pub select: Option<String>,
     /// Only rows for which this SQL expression is true, e.g. "price > 10 AND city IN ('Oslo', 'Rome')"
@@ -334,21 +334,23 @@ impl ScanArgs {
     }
 }
 
-/// Splits at commas outside double quotes; a quoted part may hold commas.
+/// Splits at commas outside double quotes. Quotes stay: the path that they are part of is read as in a filter.
 fn split_columns(text: &str) -> Result<Vec<String>> {
     let mut columns = vec![String::new()];
     let mut quoted = false;
     for c in text.chars() {
         match c {
-            '"' => quoted = !quoted,
             ',' if !quoted => columns.push(String::new()),
-            _ => columns.last_mut().unwrap_or(&mut String::new()).push(c),
+            _ => {
+                quoted ^= c == '"';
+                columns.last_mut().unwrap_or(&mut String::new()).push(c);
+            }
         }
     }
     let columns: Vec<String> = columns.iter().map(|column| column.trim().to_owned()).collect();
     if quoted || columns.iter().any(String::is_empty) {
         return Err(Error::invalid(Stage::Request, format!("--select '{text}': an empty name or an open quote"))
-            .advice("write --select a,b.c; a name with a comma is quoted: --select 'a,\"x,y\"'"));
+            .advice("write --select a,b.c; names with odd characters quote as in SQL: --select 'a,\"x,y\"'"));
     }
     Ok(columns)
 }
@@ -389,7 +391,8 @@ mod tests {
 
     #[test]
     fn columns_split_at_commas_outside_quotes() {
-        assert_eq!(split_columns("a, b.c,\"x,y\"").unwrap(), ["a", "b.c", "x,y"]);
+        assert_eq!(split_columns("a, b.c,\"x,y\"").unwrap(), ["a", "b.c", "\"x,y\""]);
+        assert_eq!(split_columns(r#""odd, ""q""".b,c"#).unwrap(), [r#""odd, ""q""".b"#, "c"]);
         assert!(split_columns("a,,b").is_err());
         assert!(split_columns("\"a").is_err());
     }
