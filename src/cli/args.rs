@@ -138,7 +138,7 @@ pub struct Selection {
     #[arg(long, value_name = "A,B.C")]
     pub select: Option<String>,
     /// Only rows for which this SQL expression is true, e.g. "price > 10 AND city IN ('Oslo', 'Rome')"
-    #[arg(long = "where", value_name = "SQL")]
+    #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     pub filter: Option<String>,
     /// The snapshot with this id
     #[arg(long, value_name = "ID", group = "which", allow_negative_numbers = true)]
@@ -156,10 +156,10 @@ pub struct Selection {
     #[arg(long, value_name = "ID", requires = "from", allow_negative_numbers = true)]
     pub to: Option<i64>,
     /// At most this many rows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_limit)]
     pub limit: Option<u64>,
     /// A deterministic fraction of the blocks, 0.0 to 1.0
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
     pub sample: Option<f64>,
     /// Which fraction
     #[arg(long, value_name = "S", requires = "sample", default_value_t = 0)]
@@ -353,6 +353,10 @@ fn split_columns(text: &str) -> Result<Vec<String>> {
             .advice("write --select a,b.c; names with odd characters quote as in SQL: --select 'a,\"x,y\"'"));
     }
     Ok(columns)
+}
+
+fn parse_limit(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write a whole number of rows, 0 or more".to_owned())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -268,6 +268,17 @@ fn a_filter_that_does_not_type_check_names_position_and_type_before_any_reading(
 }
 
 #[test]
+fn a_filter_may_begin_with_a_sign_and_a_negative_limit_is_refused_as_one() {
+    let scan = ["scan", "tpch.nation", "--select", "n_nationkey", "--warehouse", "w"];
+    let rows = succeed(warehouse(), &[&scan[..], &["--where", "-n_nationkey < -22"]].concat());
+    assert_eq!(rows.lines().count(), 2, "{rows}");
+    let (status, message) = fail(warehouse(), &[&scan[..], &["--limit", "-1"]].concat());
+    assert!(status == 2 && message.contains("'-1'") && message.contains("0 or more"), "{message}");
+    let (status, message) = fail(warehouse(), &[&scan[..], &["--sample", "-0.5"]].concat());
+    assert!(status == 2 && message.contains("between 0 and 1"), "{message}");
+}
+
+#[test]
 fn a_filtered_scan_returns_what_a_full_scan_filtered_by_hand_does() {
     let all =
         succeed(warehouse(), &["scan", "tpch.lineitem", "--select", "l_orderkey,l_linenumber,l_quantity,l_shipdate", "--warehouse", "w"]);
