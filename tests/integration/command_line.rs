@@ -370,6 +370,17 @@ fn doctor_passes_on_the_demo_and_says_what_to_do_where_nothing_is() {
 }
 
 #[test]
+fn doctor_ends_with_the_status_of_the_first_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(directory.path().join("t/metadata")).unwrap();
+    std::fs::write(directory.path().join("t/metadata/v1.metadata.json"), "no metadata").unwrap();
+    let bad = run(directory.path(), &["doctor", "./t"]);
+    let text = String::from_utf8_lossy(&bad.stdout);
+    assert!(text.contains("FAIL  read ./t: corrupt"), "{text}");
+    assert_eq!(bad.status.code(), Some(4));
+}
+
+#[test]
 fn the_timeout_is_obeyed() {
     // A listener that accepts and never answers: the catalog hangs until the deadline.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
