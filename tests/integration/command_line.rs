@@ -251,6 +251,8 @@ fn unknown_names_are_refused_with_the_nearest_ones() {
         (&["scan", "tpch.lineitem", "--ref", "mian", "--warehouse", "w"], "main"),
         (&["scan", "tpch.lineitem", "--snapshot", "1", "--warehouse", "w"], "snapshot"),
         (&["scan", "tpch.lineitem", "--as-of", "1970-01-02", "--warehouse", "w"], "snapshot"),
+        (&["tables", "tcph", "--warehouse", "w"], "tpch"),
+        (&["tables", "nosuch", "--warehouse", "w"], "no namespace 'nosuch'"),
     ] {
         let (status, message) = fail(warehouse(), arguments);
         assert_eq!(status, 2, "{arguments:?}: {message}");

@@ -100,6 +100,9 @@ pub trait Catalog: Send + Sync + fmt::Debug {
     /// Every table, sorted, in all namespaces or below one.
     async fn list(&self, namespace: Option<&[String]>) -> Result<Vec<TableName>>;
 
+    /// Every namespace, at any level, whether or not it holds tables.
+    async fn namespaces(&self) -> Result<Vec<Vec<String>>>;
+
     /// The current state of a table. `not-found` names the nearest tables.
     async fn load(&self, name: &TableName) -> Result<TableState>;
 
