@@ -155,6 +155,18 @@ fn a_csv_of_one_column_keeps_its_nulls() {
 }
 
 #[test]
+fn a_long_table_has_one_header_and_stays_aligned() {
+    let out = succeed(warehouse(), &["scan", "tpch.lineitem", "--warehouse", "w", "-o", "table", "--limit", "4500", "--order", "stable"]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.iter().filter(|line| line.contains("l_orderkey")).count(), 1);
+    assert_eq!((lines.len(), lines[4501]), (4502, "(4 500 rows)"));
+    let header: usize = lines[0].find("l_partkey").unwrap();
+    for line in &lines[1..4501] {
+        assert!(line[header - 1..].starts_with(' ') && !line[header..].starts_with(' '), "{line}");
+    }
+}
+
+#[test]
 fn a_failed_scan_leaves_no_file_behind() {
     let directory = tempfile::tempdir().unwrap();
     let warehouse = warehouse().join("w");
