@@ -146,10 +146,10 @@ pub struct Selection {
     /// A branch or tag
     #[arg(long, value_name = "NAME", group = "which")]
     pub r#ref: Option<String>,
-    /// The state at this time: 2026-01-31, 2026-01-31T12:00:00Z, or milliseconds from the epoch
+    /// The state at this time: 2026-01-31 (the start of that day in UTC), 2026-01-31T12:00:00Z, or milliseconds from the epoch
     #[arg(long, value_name = "TIME", group = "which", value_parser = parse_time)]
     pub as_of: Option<i64>,
-    /// Only rows appended after this snapshot
+    /// Only rows appended after this snapshot, those deleted since too
     #[arg(long, value_name = "ID", group = "which", allow_negative_numbers = true)]
     pub from: Option<i64>,
     /// ... up to this one [default: the current snapshot]
