@@ -9,7 +9,7 @@ use fastdata_types::arrow_type::arrow_schema;
 use fastdata_types::error::nearest;
 use fastdata_types::lanes::{LanePlan, LanePosition};
 use fastdata_types::stats::StatsCollector;
-use fastdata_types::{BatchStream, Catalog, Error, MemoryBudget, Result, ScanPlan, ScanRequest, Stage, TableName, TableState};
+use fastdata_types::{BatchStream, Catalog, Error, ErrorKind, MemoryBudget, Result, ScanPlan, ScanRequest, Stage, TableName, TableState};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,7 +86,7 @@ impl Engine {
         &self.catalogs
     }
 
-    /// Every table of every catalog, or of one namespace (`ns` or `catalog.ns`).
+    /// Every table of every catalog, or of one namespace (`ns` or `catalog.ns`), which must be there.
     pub async fn tables(&self, namespace: Option<&str>) -> Result<Vec<ListedTable>> {
         let parts = namespace.map(TableName::parse_parts).transpose()?.unwrap_or_default();
         let (only, namespace) = match parts.split_first() {
@@ -95,15 +95,28 @@ impl Engine {
             None => (None, vec![]),
         };
         let mut listed = Vec::new();
+        let (mut exists, mut others) = (namespace.is_empty(), Vec::new());
         for (name, catalog) in self.catalogs.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == *name)) {
-            let tables = catalog.list((!namespace.is_empty()).then_some(&namespace[..])).await?;
-            listed.extend(tables.into_iter().map(|table| ListedTable {
+            let tables = catalog.list((!namespace.is_empty()).then_some(&namespace[..])).await;
+            let nothing = match &tables {
+                Ok(tables) => tables.is_empty(),
+                Err(e) => e.kind() == ErrorKind::NotFound,
+            };
+            if nothing && !namespace.is_empty() {
+                let known = catalog.namespaces().await?;
+                if !known.iter().any(|known| known.starts_with(&namespace)) {
+                    others.extend(known.iter().map(|known| known.join(".")));
+                    continue;
+                }
+            }
+            exists = true;
+            listed.extend(tables?.into_iter().map(|table| ListedTable {
                 catalog: name.clone(),
                 reference: self.reference(name, &table),
                 name: table,
             }));
         }
-        Ok(listed)
+        if exists { Ok(listed) } else { Err(unknown_namespace(&namespace.join("."), &others)) }
     }
 
     fn reference(&self, catalog: &str, table: &TableName) -> TableName {
@@ -142,7 +155,7 @@ impl Engine {
             return Ok((catalog, parts));
         }
         if self.catalogs.is_empty() {
-            return Err(Error::new(fastdata_types::ErrorKind::Config, Stage::Config, format!("no catalog to look up '{reference}' in"))
+            return Err(Error::new(ErrorKind::Config, Stage::Config, format!("no catalog to look up '{reference}' in"))
                 .advice("give --warehouse DIR, or name catalogs in fastdata.toml, or give a table directory such as ./table"));
         }
         let known: Vec<&str> = self.catalogs.keys().map(String::as_str).collect();
@@ -269,6 +282,16 @@ pub fn is_path(reference: &str) -> bool {
         || (reference.contains('/') && !reference.contains('"'))
         || reference.ends_with(".metadata.json")
         || reference.ends_with(".metadata.json.gz")
+}
+
+fn unknown_namespace(wanted: &str, known: &[String]) -> Error {
+    let error = Error::not_found(Stage::Catalog, format!("no namespace '{wanted}'"));
+    let near = nearest(wanted, known.iter().map(String::as_str));
+    if !near.is_empty() {
+        return error.advice(format!("did you mean: {}", near.join(", ")));
+    }
+    let some = known.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
+    error.advice(format!("the namespaces are: {some}{}", if known.len() > 10 { ", ..." } else { "" }))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fastdata_types::request::{Compression, Order, Sample, ScanRequest, Shuffle, StringEncoding};
 use fastdata_types::{Error, Result, Stage};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
@@ -169,12 +169,12 @@ pub enum Listing {
 pub struct Selection {
     /// namespace.table, catalog.namespace.table, a metadata JSON file, or a table directory
     pub table: String,
-    /// Columns, in order; a dotted path reaches into a struct. Also _file, _pos, _spec_id, _partition, _row_id,
-    /// _last_updated_sequence_number [default: all columns of the schema]
+    /// Columns, in order; a dotted path reaches into a struct; odd names quote as in SQL: '"a,b".c'. Also _file, _pos, _spec_id,
+    /// _partition, _row_id, _last_updated_sequence_number [default: all columns of the schema]
     #[arg(long, value_name = "A,B.C")]
     pub select: Option<String>,
     /// Only rows for which this SQL expression is true, e.g. "price > 10 AND city IN ('Oslo', 'Rome')"
-    #[arg(long = "where", value_name = "SQL")]
+    #[arg(long = "where", value_name = "SQL", allow_hyphen_values = true)]
     pub filter: Option<String>,
     /// The snapshot with this id
     #[arg(long, value_name = "ID", group = "which", allow_negative_numbers = true)]
@@ -182,20 +182,20 @@ pub struct Selection {
     /// A branch or tag
     #[arg(long, value_name = "NAME", group = "which")]
     pub r#ref: Option<String>,
-    /// The state at this time: 2026-01-31, 2026-01-31T12:00:00Z, or milliseconds from the epoch
+    /// The state at this time: 2026-01-31 (the start of that day in UTC), 2026-01-31T12:00:00Z, or milliseconds from the epoch
     #[arg(long, value_name = "TIME", group = "which", value_parser = parse_time)]
     pub as_of: Option<i64>,
-    /// Only rows appended after this snapshot
+    /// Only rows appended after this snapshot, those deleted since too
     #[arg(long, value_name = "ID", group = "which", allow_negative_numbers = true)]
     pub from: Option<i64>,
     /// ... up to this one [default: the current snapshot]
     #[arg(long, value_name = "ID", requires = "from", allow_negative_numbers = true)]
     pub to: Option<i64>,
     /// At most this many rows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_limit)]
     pub limit: Option<u64>,
     /// A deterministic fraction of the blocks, 0.0 to 1.0
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
     pub sample: Option<f64>,
     /// Which fraction
     #[arg(long, value_name = "S", requires = "sample", default_value_t = 0)]
@@ -215,7 +215,7 @@ pub struct PlanArgs {
 pub struct ScanArgs {
     #[command(flatten)]
     pub selection: Selection,
-    /// How to print rows [default: table on a terminal, jsonl in a pipe]
+    /// How to write rows [default: what the end of the --output FILE says, e.g. .parquet; table on a terminal; else jsonl]
     #[arg(short = 'o', long, value_enum)]
     pub format: Option<Format>,
     /// Write here instead of standard output: aside first, renamed when complete
@@ -273,7 +273,7 @@ pub struct ServeArgs {
 pub enum Format {
     /// Aligned columns; the first 40 rows unless --limit or --output is given
     Table,
-    /// RFC 4180 with a header; NULL is empty, an empty string is ""
+    /// RFC 4180 with a header and LF; NULL is empty (NULL in a single column), an empty string is ""
     Csv,
     /// One JSON object a line
     Jsonl,
@@ -308,6 +308,19 @@ pub enum CompressionArg {
 pub enum StatsFormat {
     Text,
     Json,
+}
+
+impl Format {
+    /// What the end of a file's name says.
+    pub fn of_file(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "parquet" => Some(Format::Parquet),
+            "csv" => Some(Format::Csv),
+            "jsonl" | "ndjson" | "json" => Some(Format::Jsonl),
+            "arrow" | "feather" | "ipc" => Some(Format::Arrow),
+            _ => None,
+        }
+    }
 }
 
 impl Selection {
@@ -357,23 +370,29 @@ impl ScanArgs {
     }
 }
 
-/// Splits at commas outside double quotes; a quoted part may hold commas.
+/// Splits at commas outside double quotes. Quotes stay: the path that they are part of is read as in a filter.
 fn split_columns(text: &str) -> Result<Vec<String>> {
     let mut columns = vec![String::new()];
     let mut quoted = false;
     for c in text.chars() {
         match c {
-            '"' => quoted = !quoted,
             ',' if !quoted => columns.push(String::new()),
-            _ => columns.last_mut().unwrap_or(&mut String::new()).push(c),
+            _ => {
+                quoted ^= c == '"';
+                columns.last_mut().unwrap_or(&mut String::new()).push(c);
+            }
         }
     }
     let columns: Vec<String> = columns.iter().map(|column| column.trim().to_owned()).collect();
     if quoted || columns.iter().any(String::is_empty) {
         return Err(Error::invalid(Stage::Request, format!("--select '{text}': an empty name or an open quote"))
-            .advice("write --select a,b.c; a name with a comma is quoted: --select 'a,\"x,y\"'"));
+            .advice("write --select a,b.c; names with odd characters quote as in SQL: --select 'a,\"x,y\"'"));
     }
     Ok(columns)
+}
+
+fn parse_limit(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write a whole number of rows, 0 or more".to_owned())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -412,7 +431,8 @@ mod tests {
 
     #[test]
     fn columns_split_at_commas_outside_quotes() {
-        assert_eq!(split_columns("a, b.c,\"x,y\"").unwrap(), ["a", "b.c", "x,y"]);
+        assert_eq!(split_columns("a, b.c,\"x,y\"").unwrap(), ["a", "b.c", "\"x,y\""]);
+        assert_eq!(split_columns(r#""odd, ""q""".b,c"#).unwrap(), [r#""odd, ""q""".b"#, "c"]);
         assert!(split_columns("a,,b").is_err());
         assert!(split_columns("\"a").is_err());
     }

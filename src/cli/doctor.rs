@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::time::Instant;
 
 struct Checks {
-    failed: Vec<String>,
+    failed: Vec<(String, ErrorKind)>,
 }
 
 impl Checks {
@@ -29,7 +29,7 @@ impl Checks {
                     "      {}",
                     e.advice_text().unwrap_or("run the same step with FASTDATA_LOG=debug to see what was asked and answered")
                 );
-                self.failed.push(name.to_owned());
+                self.failed.push((name.to_owned(), e.kind()));
             }
         }
         print(&out)?;
@@ -56,10 +56,9 @@ pub async fn run(common: &Common, args: &DoctorArgs) -> Result<()> {
             checks.report("catalogs", Err(e))?;
         }
     }
-    if checks.failed.is_empty() {
-        return print("everything works\n");
-    }
-    Err(Error::new(ErrorKind::Config, Stage::Config, format!("failed: {}", checks.failed.join(", ")))
+    let Some((_, kind)) = checks.failed.first() else { return print("everything works\n") };
+    let names: Vec<&str> = checks.failed.iter().map(|(name, _)| name.as_str()).collect();
+    Err(Error::new(*kind, Stage::Config, format!("failed: {}", names.join(", ")))
         .advice("mend the first failure above, then run `fastdata doctor` again"))
 }
 

@@ -20,7 +20,8 @@ pub async fn run(common: &Common, args: &ScanArgs) -> Result<()> {
         return Err(Error::invalid(Stage::Output, "-o none writes nothing, and --output names a file").advice("leave one of them out"));
     }
     let to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
-    let format = args.format.unwrap_or(if to_terminal { Format::Table } else { Format::Jsonl });
+    let named = args.output.as_deref().and_then(Format::of_file);
+    let format = args.format.or(named).unwrap_or(if to_terminal { Format::Table } else { Format::Jsonl });
     if to_terminal && matches!(format, Format::Parquet | Format::Arrow) {
         return Err(Error::invalid(Stage::Output, "parquet and arrow are binary and standard output is a terminal")
             .advice("add --output FILE, or pipe the output"));

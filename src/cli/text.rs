@@ -43,8 +43,14 @@ const NARROWEST: u16 = 20;
 
 /// A table with a header, as wide as the terminal at most.
 pub fn table(header: &[&str]) -> Table {
+    let mut table = headless_table();
+    table.set_header(header.to_vec());
+    table
+}
+
+pub fn headless_table() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.to_vec());
+    table.load_preset(presets::NOTHING);
     let fits =
         if table.width().is_some_and(|width| width < NARROWEST) { ContentArrangement::Disabled } else { ContentArrangement::Dynamic };
     table.set_content_arrangement(fits);

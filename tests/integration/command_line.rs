@@ -1,9 +1,9 @@
 //! The command as a person meets it: output formats, exit statuses, messages with the next step.
 
-use crate::support::{fail, fastdata, root, run, succeed};
+use crate::support::{fail, fastdata, python, root, run, succeed};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
@@ -77,6 +77,93 @@ fn every_format_returns_the_same_rows() {
     assert!(table.contains("n_name") && table.contains("(3 rows)"), "{table}");
     let none = run(warehouse(), &["scan", "tpch.nation", "--warehouse", "w", "-o", "none"]);
     assert!(none.stdout.is_empty() && String::from_utf8_lossy(&none.stderr).contains("25 rows"));
+}
+
+/// Every batch of a scan has dictionaries of its own, also in structs and lists; a file has one for each column.
+#[test]
+fn an_arrow_file_of_dictionaries_reads_back_as_one_of_plain_strings() {
+    let written = |strings: &str| {
+        let path = warehouse().join(format!("{strings}.arrow"));
+        let output = path.to_str().unwrap();
+        let scan = ["scan", "demo.events", "--order", "stable", "--batch-rows", "700", "--warehouse", "w", "--strings", strings];
+        succeed(warehouse(), &[&scan[..], &["-o", "arrow", "--output", output]].concat());
+        path
+    };
+    let rows = |path: &Path| {
+        let file = std::fs::File::open(path).unwrap();
+        let batches = arrow::ipc::reader::FileReader::try_new(file, None).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+        assert!(batches.len() > 50, "{} batches", batches.len());
+        let mut lines = arrow::json::LineDelimitedWriter::new(Vec::new());
+        lines.write_batches(&batches.iter().collect::<Vec<_>>()).unwrap();
+        lines.finish().unwrap();
+        String::from_utf8(lines.into_inner()).unwrap()
+    };
+    let (dictionaries, plain) = (written("dictionary"), written("utf8"));
+    assert!(rows(&dictionaries) == rows(&plain));
+    let Some(python) = python() else { return };
+    let script = "import pyarrow.ipc, sys\na, b = (pyarrow.ipc.open_file(path).read_all() for path in sys.argv[1:])\n\
+        assert 'dictionary' in str(a.schema) and a.to_pylist() == b.to_pylist() and a.num_rows > 50000";
+    let output = Command::new(python).args(["-c", script]).args([dictionaries, plain]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_name_of_the_file_decides_the_format_unless_one_is_given() {
+    let written = |name: &str, format: &[&str]| {
+        let path = warehouse().join(name);
+        let scan = ["scan", "tpch.nation", "--warehouse", "w", "--output", path.to_str().unwrap()];
+        succeed(warehouse(), &[&scan[..], format].concat());
+        String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+    };
+    for (name, format, start) in [
+        ("name.parquet", &[][..], "PAR1"),
+        ("name.CSV", &[], "n_nationkey,"),
+        ("name.arrow", &[], "ARROW1"),
+        ("name.feather", &[], "ARROW1"),
+        ("name.ipc", &[], "ARROW1"),
+        ("name.jsonl", &[], "{\""),
+        ("name.ndjson", &[], "{\""),
+        ("name.json", &[], "{\""),
+        ("name.txt", &[], "{\""),
+        ("name", &[], "{\""),
+        ("other.parquet", &["-o", "csv"], "n_nationkey,"),
+    ] {
+        assert!(written(name, format).starts_with(start), "{name} {format:?}");
+    }
+}
+
+/// A blank line is no row to most readers.
+#[test]
+fn a_csv_of_one_column_keeps_its_nulls() {
+    let scan = ["scan", "demo.events", "--select", "campaign", "--order", "stable", "--warehouse", "w", "-o"];
+    let json = succeed(warehouse(), &[&scan[..], &["jsonl"]].concat());
+    let csv = succeed(warehouse(), &[&scan[..], &["csv"]].concat());
+    let nulls = json.lines().filter(|line| *line == "{\"campaign\":null}").count();
+    assert!(nulls > 100 && nulls < json.lines().count() - 100, "{nulls} nulls");
+    assert_eq!(csv.lines().count(), json.lines().count() + 1);
+    assert_eq!(csv.lines().filter(|line| *line == "NULL").count(), nulls);
+    assert!(csv.lines().all(|line| !line.is_empty()));
+    let several = succeed(warehouse(), &["scan", "demo.events", "--select", "event_id,campaign", "--warehouse", "w", "-o", "csv"]);
+    assert_eq!(several.lines().filter(|line| line.ends_with(',')).count(), nulls);
+    let Some(python) = python() else { return };
+    let path = warehouse().join("campaign.csv");
+    std::fs::write(&path, csv).unwrap();
+    let script = "import pyarrow.csv as c, sys\no = c.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)\n\
+        t = c.read_csv(sys.argv[1], convert_options=o)\nprint(t.num_rows, t[0].null_count)";
+    let output = Command::new(python).args(["-c", script]).arg(path).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("{} {nulls}", json.lines().count()));
+}
+
+#[test]
+fn a_long_table_has_one_header_and_stays_aligned() {
+    let out = succeed(warehouse(), &["scan", "tpch.lineitem", "--warehouse", "w", "-o", "table", "--limit", "4500", "--order", "stable"]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.iter().filter(|line| line.contains("l_orderkey")).count(), 1);
+    assert_eq!((lines.len(), lines[4501]), (4502, "(4 500 rows)"));
+    let header: usize = lines[0].find("l_partkey").unwrap();
+    for line in &lines[1..4501] {
+        assert!(line[header - 1..].starts_with(' ') && !line[header..].starts_with(' '), "{line}");
+    }
 }
 
 #[test]
@@ -163,7 +250,7 @@ fn ctrl_c_removes_the_half_file() {
 }
 
 fn interrupt(pid: u32) {
-    let done = std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap();
+    let done = Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap();
     assert!(done.success());
 }
 
@@ -176,6 +263,8 @@ fn unknown_names_are_refused_with_the_nearest_ones() {
         (&["scan", "tpch.lineitem", "--ref", "mian", "--warehouse", "w"], "main"),
         (&["scan", "tpch.lineitem", "--snapshot", "1", "--warehouse", "w"], "snapshot"),
         (&["scan", "tpch.lineitem", "--as-of", "1970-01-02", "--warehouse", "w"], "snapshot"),
+        (&["tables", "tcph", "--warehouse", "w"], "tpch"),
+        (&["tables", "nosuch", "--warehouse", "w"], "no namespace 'nosuch'"),
     ] {
         let (status, message) = fail(warehouse(), arguments);
         assert_eq!(status, 2, "{arguments:?}: {message}");
@@ -190,6 +279,17 @@ fn a_filter_that_does_not_type_check_names_position_and_type_before_any_reading(
     assert_eq!(status, 2);
     assert!(message.contains("l_comment") && message.contains("string") && message.contains("20"), "{message}");
     assert_eq!(fail(warehouse(), &["scan", "tpch.lineitem", "--where", "l_orderkey >", "--warehouse", "w"]).0, 2);
+}
+
+#[test]
+fn a_filter_may_begin_with_a_sign_and_a_negative_limit_is_refused_as_one() {
+    let scan = ["scan", "tpch.nation", "--select", "n_nationkey", "--warehouse", "w"];
+    let rows = succeed(warehouse(), &[&scan[..], &["--where", "-n_nationkey < -22"]].concat());
+    assert_eq!(rows.lines().count(), 2, "{rows}");
+    let (status, message) = fail(warehouse(), &[&scan[..], &["--limit", "-1"]].concat());
+    assert!(status == 2 && message.contains("'-1'") && message.contains("0 or more"), "{message}");
+    let (status, message) = fail(warehouse(), &[&scan[..], &["--sample", "-0.5"]].concat());
+    assert!(status == 2 && message.contains("between 0 and 1"), "{message}");
 }
 
 #[test]
@@ -280,6 +380,18 @@ fn doctor_passes_on_the_demo_and_says_what_to_do_where_nothing_is() {
     assert!(!bad.status.success());
     let text = format!("{}{}", String::from_utf8_lossy(&bad.stdout), String::from_utf8_lossy(&bad.stderr));
     assert!(text.contains("FAIL") && text.contains("demo"), "{text}");
+    assert_eq!(bad.status.code(), Some(2));
+}
+
+#[test]
+fn doctor_ends_with_the_status_of_the_first_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(directory.path().join("t/metadata")).unwrap();
+    std::fs::write(directory.path().join("t/metadata/v1.metadata.json"), "no metadata").unwrap();
+    let bad = run(directory.path(), &["doctor", "./t"]);
+    let text = String::from_utf8_lossy(&bad.stdout);
+    assert!(text.contains("FAIL  read ./t: corrupt"), "{text}");
+    assert_eq!(bad.status.code(), Some(4));
 }
 
 #[test]

@@ -150,6 +150,11 @@ impl Catalog for ForeignCatalog {
         Ok(tables)
     }
 
+    async fn namespaces(&self) -> Result<Vec<Vec<String>>> {
+        let listed = self.client().await?.list_namespaces(None).await.map_err(|e| self.failure(e))?;
+        Ok(listed.into_iter().map(|namespace| namespace.inner()).collect())
+    }
+
     async fn load(&self, name: &TableName) -> Result<TableState> {
         let metadata_location = self.metadata_location(name).await?;
         let mut scope = self.scope.clone();

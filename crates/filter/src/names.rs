@@ -16,7 +16,7 @@ pub(crate) fn resolve(source: &Source, schema: &Schema, names: &[Name], at: usiz
         return Err(unknown(source, at, &joined));
     }
     let path = if names.iter().any(|name| name.quoted) {
-        match walk(schema, names).map_err(|error| error.context(source.place(at)))? {
+        match schema.resolve_names(names).map_err(|error| error.context(source.place(at)))? {
             Some(path) => path,
             None => {
                 let error = unknown(source, at, &joined);
@@ -44,36 +44,6 @@ pub(crate) fn resolve(source: &Source, schema: &Schema, names: &[Name], at: usiz
         );
     }
     Ok(Column { id: field.id, path: path.iter().map(|field| field.name.clone()).collect(), ty: field.ty.clone() })
-}
-
-/// Every part is the name of one field.
-fn walk<'a>(schema: &'a Schema, names: &[Name]) -> Result<Option<Vec<&'a Field>>> {
-    let mut fields: Vec<&Field> = schema.fields.iter().collect();
-    let mut path = Vec::new();
-    for name in names {
-        let found = match fields.iter().find(|field| field.name == name.text) {
-            Some(field) => field,
-            None => {
-                let wanted = name.text.to_lowercase();
-                let near: Vec<&&Field> = fields.iter().filter(|field| field.name.to_lowercase() == wanted).collect();
-                match near.as_slice() {
-                    [] => return Ok(None),
-                    [field] => *field,
-                    several => {
-                        let names: Vec<String> = several.iter().take(20).map(|field| shorten(&field.name)).collect();
-                        return Err(Error::invalid(
-                            fastdata_types::Stage::Request,
-                            format!("column '{}' is ambiguous: {}", shorten(&name.text), names.join(", ")),
-                        )
-                        .advice("write the name in its exact case"));
-                    }
-                }
-            }
-        };
-        path.push(*found);
-        fields = found.ty.children();
-    }
-    Ok(Some(path))
 }
 
 fn unknown(source: &Source, at: usize, name: &str) -> Error {

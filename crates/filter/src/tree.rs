@@ -78,3 +78,9 @@ pub(crate) struct Name {
     pub text: String,
     pub quoted: bool,
 }
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}

@@ -21,41 +21,46 @@ impl TableName {
 
     /// Splits `a.b."odd.name"` at its dots; parts quote as in SQL (`"` doubled inside).
     pub fn parse_parts(text: &str) -> Result<Vec<String>> {
-        let wrong = |why: &str| {
+        dotted_parts(text).map_err(|why| {
             Error::invalid(Stage::Request, format!("table name '{text}': {why}"))
                 .advice("write namespace.table or catalog.namespace.table; quote parts with odd characters as in SQL: ns.\"odd.name\"")
-        };
-        let mut parts = Vec::new();
-        let mut chars = text.chars().peekable();
-        loop {
-            let mut part = String::new();
-            if chars.peek() == Some(&'"') {
-                chars.next();
-                loop {
-                    match chars.next() {
-                        Some('"') if chars.peek() == Some(&'"') => part.push(chars.next().unwrap_or('"')),
-                        Some('"') => break,
-                        Some(c) => part.push(c),
-                        None => return Err(wrong("a quote is not closed")),
-                    }
-                }
-            } else {
-                while let Some(c) = chars.next_if(|c| *c != '.') {
-                    if c == '"' {
-                        return Err(wrong("a quote inside an unquoted part"));
-                    }
-                    part.push(c);
+        })
+    }
+}
+
+/// The parts of a dotted name, which quote as in SQL, or what is wrong with it.
+pub(crate) fn dotted_parts(text: &str) -> Result<Vec<String>, String> {
+    let wrong = |why: &str| Err(why.to_owned());
+    let mut parts = Vec::new();
+    let mut chars = text.chars().peekable();
+    loop {
+        let mut part = String::new();
+        if chars.peek() == Some(&'"') {
+            chars.next();
+            loop {
+                match chars.next() {
+                    Some('"') if chars.peek() == Some(&'"') => part.push(chars.next().unwrap_or('"')),
+                    Some('"') => break,
+                    Some(c) => part.push(c),
+                    None => return wrong("a quote is not closed"),
                 }
             }
-            if part.is_empty() {
-                return Err(wrong("an empty part"));
+        } else {
+            while let Some(c) = chars.next_if(|c| *c != '.') {
+                if c == '"' {
+                    return wrong("a quote inside an unquoted part");
+                }
+                part.push(c);
             }
-            parts.push(part);
-            match chars.next() {
-                None => return Ok(parts),
-                Some('.') => {}
-                Some(c) => return Err(wrong(&format!("'{c}' after a closing quote"))),
-            }
+        }
+        if part.is_empty() {
+            return wrong("an empty part");
+        }
+        parts.push(part);
+        match chars.next() {
+            None => return Ok(parts),
+            Some('.') => {}
+            Some(c) => return wrong(&format!("'{c}' after a closing quote")),
         }
     }
 }
@@ -94,6 +99,9 @@ pub struct TableState {
 pub trait Catalog: Send + Sync + fmt::Debug {
     /// Every table, sorted, in all namespaces or below one.
     async fn list(&self, namespace: Option<&[String]>) -> Result<Vec<TableName>>;
+
+    /// Every namespace, at any level, whether or not it holds tables.
+    async fn namespaces(&self) -> Result<Vec<Vec<String>>>;
 
     /// The current state of a table. `not-found` names the nearest tables.
     async fn load(&self, name: &TableName) -> Result<TableState>;

@@ -26,7 +26,7 @@ pub struct ScanRequest {
     /// ... up to this one.
     #[serde(skip_serializing_if = "Option::is_none", alias = "to_snapshot_id", with = "int64_string")]
     pub to_snapshot_id: Option<i64>,
-    /// Dotted paths; empty means every column of the schema.
+    /// Dotted paths, whose parts quote as in SQL; empty means every column of the schema.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
     /// A SQL boolean expression; empty means all rows.

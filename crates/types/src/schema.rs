@@ -2,6 +2,7 @@
 //!
 //! Contract: ids are unique within a schema; lookups by id are O(1); `Schema` is immutable once built and shared by `Arc`.
 
+use crate::catalog::dotted_parts;
 use crate::error::{Error, ErrorKind, Result, Stage, nearest};
 use crate::value::Value;
 use std::collections::HashMap;
@@ -271,8 +272,15 @@ impl Schema {
 
     /// The field a dotted path names, with its ancestors. A name that itself contains dots is matched before it is split.
     /// Names match exactly, else case-insensitively where that is unique. Paths go through structs; lists and maps are
-    /// entered by the names `element`, `key` and `value`.
+    /// entered by the names `element`, `key` and `value`. Parts quote as in SQL; a path that means nothing so is taken as it stands, quotes
+    /// and all.
     pub fn resolve(&self, path: &str) -> Result<Vec<&Field>> {
+        if path.contains('"')
+            && let Ok(names) = dotted_parts(path)
+            && let Some(found) = self.resolve_names(&names)?
+        {
+            return Ok(found);
+        }
         // Every dot may end a name: no column lies deeper, and no path costs more to look for.
         if path.matches('.').count() > MAX_TYPE_DEPTH {
             return Err(self.unknown_column(path));
@@ -280,6 +288,36 @@ impl Schema {
         resolve_in(&self.fields.iter().collect::<Vec<_>>(), path, Vec::new(), 0)
             .unwrap_or_else(Err)
             .map_err(|e| if e.kind() == ErrorKind::NotFound { self.unknown_column(path) } else { e })
+    }
+
+    /// The field that a path of whole names leads to, none of them split, if there is one. Names match as in [`resolve`](Schema::resolve).
+    pub fn resolve_names(&self, names: &[impl AsRef<str>]) -> Result<Option<Vec<&Field>>> {
+        let mut fields: Vec<&Field> = self.fields.iter().collect();
+        let mut path = Vec::new();
+        for name in names.iter().map(AsRef::as_ref) {
+            let found = match fields.iter().find(|field| field.name == name) {
+                Some(field) => *field,
+                None => {
+                    let wanted = name.to_lowercase();
+                    let near: Vec<&Field> = fields.iter().filter(|field| field.name.to_lowercase() == wanted).copied().collect();
+                    match near.as_slice() {
+                        [] => return Ok(None),
+                        [field] => *field,
+                        several => {
+                            let names: Vec<&str> = several.iter().map(|field| field.name.as_str()).collect();
+                            return Err(Error::invalid(
+                                Stage::Request,
+                                format!("column '{}' is ambiguous: {}", short(name), listed(&names)),
+                            )
+                            .advice("write the name in its exact case"));
+                        }
+                    }
+                }
+            };
+            path.push(found);
+            fields = found.ty.children();
+        }
+        Ok(Some(path))
     }
 
     fn unknown_column(&self, path: &str) -> Error {
@@ -411,6 +449,8 @@ mod tests {
                 Field::optional(4, "a.b", PrimitiveType::Int),
                 Field::optional(5, "tags", Type::list(6, false, PrimitiveType::String)),
                 Field::optional(7, "ID", PrimitiveType::Long),
+                Field::optional(8, "odd, \"q\"", Type::structure(vec![Field::optional(9, "x.y", PrimitiveType::Int)])),
+                Field::optional(10, "a", Type::structure(vec![Field::optional(11, "b", PrimitiveType::Int)])),
             ],
         )
         .unwrap()
@@ -428,6 +468,24 @@ mod tests {
         let unknown = s.resolve("user.cite").unwrap_err();
         assert_eq!(unknown.kind(), ErrorKind::NotFound);
         assert!(unknown.advice_text().unwrap().contains("User.city"), "{unknown:?}");
+    }
+
+    #[test]
+    fn parts_quote_as_in_sql_and_a_quoted_part_is_one_name() {
+        let s = schema();
+        for (path, id) in [
+            (r#""odd, ""q""""#, 8),
+            (r#""Odd, ""Q"""."x.y""#, 9),
+            (r#""a.b""#, 4),
+            (r#""a".b"#, 11),
+            (r#"odd, "q""#, 8),
+            (r#"odd, "q".x.y"#, 9),
+        ] {
+            assert_eq!(s.resolve(path).unwrap().last().unwrap().id, id, "{path}");
+        }
+        for path in [r#""odd, ""q""".z"#, r#""tags.element""#, r#""odd, ""q""".x.y"#] {
+            assert_eq!(s.resolve(path).unwrap_err().kind(), ErrorKind::NotFound, "{path}");
+        }
     }
 
     /// Names come from tables and from requests, of any length and any number.

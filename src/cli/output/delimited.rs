@@ -59,20 +59,26 @@ impl Sink for Jsonl {
 pub struct Csv {
     target: Target,
     text: String,
+    /// The only column, whose empty field would be a blank line, which readers pass over.
+    single: bool,
 }
+
+/// NULL in a single column; text of these letters is quoted there.
+const NULL: &str = "NULL";
 
 impl Csv {
     pub fn new(mut target: Target, schema: &Schema) -> Result<Self> {
         let mut header = String::new();
+        let single = schema.fields().len() == 1;
         for (i, field) in schema.fields().iter().enumerate() {
             if i > 0 {
                 header.push(',');
             }
-            write_quoted(&mut header, field.name(), false);
+            write_quoted(&mut header, field.name(), single && field.name().is_empty());
         }
         header.push('\n');
         target.write_all(header.as_bytes()).map_err(io_error)?;
-        Ok(Csv { target, text: String::with_capacity(PIECE * 2) })
+        Ok(Csv { target, text: String::with_capacity(PIECE * 2), single })
     }
 }
 
@@ -86,11 +92,12 @@ impl Sink for Csv {
                     self.text.push(',');
                 }
                 if column.is_null(row) || column.data_type() == &DataType::Null {
+                    self.text.push_str(if self.single { NULL } else { "" });
                     continue;
                 }
                 json.clear();
                 cell::write_field(&mut json, field, column.as_ref(), row)?;
-                write_csv(&mut self.text, &json);
+                write_csv(&mut self.text, &json, self.single);
             }
             self.text.push('\n');
             if self.text.len() >= PIECE {
@@ -109,17 +116,16 @@ impl Sink for Csv {
 }
 
 /// A JSON string loses its quotes, everything else stays as it is; the result is quoted where CSV needs it.
-fn write_csv(out: &mut String, json: &str) {
+/// An empty string is quoted to tell it from NULL.
+fn write_csv(out: &mut String, json: &str, single: bool) {
     match json.starts_with('"').then(|| serde_json::from_str::<String>(json)) {
-        Some(Ok(text)) => write_quoted(out, &text, true),
+        Some(Ok(text)) => write_quoted(out, &text, text.is_empty() || (single && text == NULL)),
         _ => write_quoted(out, json, false),
     }
 }
 
-/// An empty string is quoted to tell it from NULL.
-fn write_quoted(out: &mut String, text: &str, quote_empty: bool) {
-    let needs = text.contains(['"', ',', '\n', '\r']) || (quote_empty && text.is_empty());
-    if needs {
+fn write_quoted(out: &mut String, text: &str, must: bool) {
+    if must || text.contains(['"', ',', '\n', '\r']) {
         out.push('"');
         out.push_str(&text.replace('"', "\"\""));
         out.push('"');
@@ -134,16 +140,19 @@ mod tests {
 
     #[test]
     fn csv_tells_null_from_the_empty_string_and_quotes_what_it_must() {
-        let field = |json: &str| {
+        let written = |json: &str, single: bool| {
             let mut out = String::new();
-            write_csv(&mut out, json);
+            write_csv(&mut out, json, single);
             out
         };
+        let field = |json: &str| written(json, false);
         assert_eq!(field("\"\""), "\"\"");
         assert_eq!(field("\"a,b\""), "\"a,b\"");
         assert_eq!(field("\"a\\\"b\""), "\"a\"\"b\"");
         assert_eq!(field("12"), "12");
         assert_eq!(field("[1,2]"), "\"[1,2]\"");
         assert_eq!(field("\"NaN\""), "NaN");
+        assert_eq!((field("\"NULL\""), written("\"NULL\"", true)), ("NULL".to_owned(), "\"NULL\"".to_owned()));
+        assert_eq!((written("\"\"", true), written("\"null\"", true)), ("\"\"".to_owned(), "null".to_owned()));
     }
 }

@@ -5,12 +5,13 @@
 
 mod cell;
 mod delimited;
+mod dictionary;
 mod table;
 
 use super::args::Format;
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::ipc::writer::{DictionaryHandling, FileWriter, IpcWriteOptions, StreamWriter};
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -160,16 +161,10 @@ pub fn open(format: Format, path: Option<&Path>, schema: SchemaRef, limited: boo
         Format::Csv => Box::new(delimited::Csv::new(target, &schema)?),
         Format::Table => Box::new(table::Aligned::new(target, schema, limited || path.is_some())),
         Format::Parquet => Box::new(ParquetSink::new(target, schema)?),
-        Format::Arrow if path.is_some() => {
-            Box::new(IpcFile(FileWriter::try_new_with_options(target, &schema, ipc_options()).map_err(arrow_error)?))
-        }
-        Format::Arrow => Box::new(IpcStream(StreamWriter::try_new_with_options(target, &schema, ipc_options()).map_err(arrow_error)?)),
+        Format::Arrow if path.is_some() => Box::new(IpcFile::new(target, &schema)?),
+        Format::Arrow => Box::new(IpcStream(StreamWriter::try_new(target, &schema).map_err(arrow_error)?)),
         Format::None => Box::new(Drained),
     })
-}
-
-fn ipc_options() -> IpcWriteOptions {
-    IpcWriteOptions::default()
 }
 
 struct Drained;
@@ -196,14 +191,27 @@ impl Sink for IpcStream {
     }
 }
 
-struct IpcFile(FileWriter<Target>);
+/// A file has one dictionary for each column, where a stream may send another with each batch.
+struct IpcFile {
+    writer: FileWriter<Target>,
+    dictionaries: dictionary::Unified,
+}
+
+impl IpcFile {
+    fn new(target: Target, schema: &Schema) -> Result<Self> {
+        let options = IpcWriteOptions::default().with_dictionary_handling(DictionaryHandling::Delta);
+        let writer = FileWriter::try_new_with_options(target, schema, options).map_err(arrow_error)?;
+        Ok(IpcFile { writer, dictionaries: dictionary::Unified::default() })
+    }
+}
 
 impl Sink for IpcFile {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.0.write(batch).map_err(arrow_error)
+        let batch = self.dictionaries.unify(batch)?;
+        self.writer.write(&batch).map_err(arrow_error)
     }
     fn finish(self: Box<Self>) -> Result<()> {
-        let mut writer = self.0;
+        let mut writer = self.writer;
         writer.finish().map_err(arrow_error)?;
         writer.into_inner().map_err(arrow_error)?.complete()
     }

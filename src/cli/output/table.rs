@@ -5,17 +5,19 @@ use super::{Sink, Target, io_error};
 use crate::cli::text;
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
-use comfy_table::Table;
+use comfy_table::{ColumnConstraint, Table, Width};
 use fastdata_types::Result;
 use std::io::Write;
 
 /// Rows shown where the user did not say how many.
 pub const TERMINAL_ROWS: i64 = 40;
 
-/// Widths are decided once for this many rows; more rows continue below in the same widths' style.
+/// Widths are decided for this many rows at a time. Later pages continue below without a header, as wide as the first or wider.
 const PAGE: usize = 2_000;
 /// Longer values are cut, with an ellipsis.
 const WIDEST: usize = 60;
+/// On both sides of a value together.
+const PADDING: u16 = 2;
 
 pub struct Aligned {
     target: Target,
@@ -23,22 +25,31 @@ pub struct Aligned {
     page: Vec<Vec<String>>,
     whole_values: bool,
     rows: usize,
-    printed: bool,
+    /// Of the columns of the first page, once it is printed.
+    widths: Option<Vec<u16>>,
 }
 
 impl Aligned {
     pub fn new(target: Target, schema: SchemaRef, whole_values: bool) -> Self {
-        Aligned { target, schema, page: vec![], whole_values, rows: 0, printed: false }
+        Aligned { target, schema, page: vec![], whole_values, rows: 0, widths: None }
     }
 
     fn print_page(&mut self) -> Result<()> {
-        let header: Vec<String> = self.schema.fields().iter().map(|f| text::printable(f.name())).collect();
-        let mut table: Table = text::table(&[]);
-        table.set_header(header);
+        let mut table: Table = text::headless_table();
+        if self.widths.is_none() {
+            table.set_header(self.schema.fields().iter().map(|f| text::printable(f.name())));
+        }
         table.add_rows(self.page.drain(..));
-        writeln!(self.target, "{}", table.trim_fmt()).map_err(io_error)?;
-        self.printed = true;
-        Ok(())
+        match &self.widths {
+            None => self.widths = Some(table.column_max_content_widths().iter().map(|width| width.saturating_add(PADDING)).collect()),
+            Some(widths) => {
+                let all: u32 = widths.iter().map(|width| u32::from(*width)).sum();
+                if table.width().is_none_or(|terminal| all <= u32::from(terminal)) {
+                    table.set_constraints(widths.iter().map(|width| ColumnConstraint::LowerBoundary(Width::Fixed(*width))));
+                }
+            }
+        }
+        writeln!(self.target, "{}", table.trim_fmt()).map_err(io_error)
     }
 }
 
@@ -67,7 +78,7 @@ impl Sink for Aligned {
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        if !self.page.is_empty() || !self.printed {
+        if !self.page.is_empty() || self.widths.is_none() {
             self.print_page()?;
         }
         writeln!(self.target, "({} rows)", text::count(self.rows as u64)).map_err(io_error)?;

@@ -199,6 +199,10 @@ impl Catalog for RestCatalog {
         Ok(tables.into_iter().collect())
     }
 
+    async fn namespaces(&self) -> Result<Vec<Vec<String>>> {
+        Ok(self.namespaces_below(&[]).await?.into_iter().collect())
+    }
+
     async fn load(&self, name: &TableName) -> Result<TableState> {
         let session = self.connection.session().await?;
         if name.namespace.is_empty() || !session.paths.can_name(name) {

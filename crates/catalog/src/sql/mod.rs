@@ -17,7 +17,7 @@ use fastdata_types::error::nearest;
 use fastdata_types::store::{StoreFactory, StoreScope};
 use fastdata_types::{Catalog, Error, ErrorKind, Result, Stage, TableName, TableState};
 use postgres::Postgres;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use uri::{Database, SqliteFile};
 pub use uri::is_sql;
 
 const TABLES: &str = "iceberg_tables";
+const NAMESPACES: &str = "iceberg_namespace_properties";
 /// Rows of one answer.
 const MAX_ROWS: usize = 2_000_000;
 
@@ -109,12 +110,17 @@ impl SqlCatalog {
         })
     }
 
+    /// The columns of a table of the database; none where there is no such table.
+    async fn columns(&self, table: &'static str) -> Result<Vec<String>> {
+        match &self.database {
+            Connected::Sqlite(file) => sqlite::columns(self.sqlite_path(file)?, table).await,
+            Connected::Postgres(postgres) => postgres.columns(table).await,
+        }
+    }
+
     /// `AND ...` that leaves views out, where the catalog knows them.
     async fn only_tables(&self) -> Result<&'static str> {
-        let columns = match &self.database {
-            Connected::Sqlite(file) => sqlite::columns(self.sqlite_path(file)?, TABLES).await?,
-            Connected::Postgres(postgres) => postgres.columns(TABLES).await?,
-        };
+        let columns = self.columns(TABLES).await?;
         if columns.is_empty() {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -194,6 +200,20 @@ impl Catalog for SqlCatalog {
         let mut tables = self.all_tables().await?;
         tables.retain(|table| is_within(&table.namespace, namespace));
         Ok(tables)
+    }
+
+    async fn namespaces(&self) -> Result<Vec<Vec<String>>> {
+        let (only, parameters) = match self.rows_name().await? {
+            Some(name) => ("WHERE catalog_name = $1", vec![name]),
+            None => ("", vec![]),
+        };
+        // Those of views count, and those that hold nothing.
+        let mut rows = self.query(&format!("SELECT DISTINCT table_namespace FROM {TABLES} {only}"), parameters.clone()).await?;
+        if !self.columns(NAMESPACES).await?.is_empty() {
+            rows.extend(self.query(&format!("SELECT DISTINCT namespace FROM {NAMESPACES} {only}"), parameters).await?);
+        }
+        let names: BTreeSet<String> = rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
+        Ok(names.into_iter().map(|name| name.split('.').map(str::to_owned).collect()).collect())
     }
 
     async fn load(&self, name: &TableName) -> Result<TableState> {

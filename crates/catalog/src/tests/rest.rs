@@ -44,6 +44,9 @@ async fn nested_namespaces_and_many_pages_are_listed_completely() {
     assert_eq!(all.len(), 21);
     assert!(all.is_sorted());
     assert_eq!(catalog.list(Some(&["a".into(), "b".into()])).await.unwrap(), [TableName::new(["a", "b", "c d/e"], "odd?name")]);
+    assert_eq!(catalog.list(Some(&["nosuch".into()])).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let namespaces = catalog.namespaces().await.unwrap();
+    assert!(namespaces.len() >= 11 && namespaces.contains(&vec!["a".to_owned()]), "{namespaces:?}");
     let state = catalog.load(&TableName::new(["a", "b", "c d/e"], "odd?name")).await.unwrap();
     assert_eq!(state.metadata.location, LOCATION);
     let requests = server.requests();

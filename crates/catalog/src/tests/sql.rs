@@ -58,6 +58,12 @@ async fn sqlite_catalogs_of_both_schemas_list_and_load_tables_and_leave_views_ou
         let names: Vec<String> = catalog.list(None).await.unwrap().iter().map(TableName::to_string).collect();
         assert_eq!(names, ["db.old", "db.inner.t"]);
         assert_eq!(catalog.list(Some(&["db".into(), "inner".into()])).await.unwrap().len(), 1);
+        assert_eq!(catalog.namespaces().await.unwrap(), [vec!["db".to_owned()], vec!["db".to_owned(), "inner".to_owned()]]);
+        let properties = "CREATE TABLE iceberg_namespace_properties (catalog_name VARCHAR(255) NOT NULL, namespace VARCHAR(255) NOT NULL,
+            property_key VARCHAR(255), property_value VARCHAR(1000), PRIMARY KEY (catalog_name, namespace, property_key));
+            INSERT INTO iceberg_namespace_properties VALUES ('wh', 'empty', 'exists', 'true'), ('other', 'elsewhere', 'exists', 'true');";
+        sqlite(&file, &[properties.to_owned()]);
+        assert_eq!(catalog.namespaces().await.unwrap().last().unwrap(), &["empty"]);
         let state = catalog.load(&TableName::new(["db", "inner"], "t")).await.unwrap();
         assert_eq!((state.metadata_location.as_str(), state.display_name.as_str()), (location.as_str(), "anything.db.inner.t"));
         assert_eq!(files.last_scope().unwrap().allowed, [directory.path().display().to_string()]);

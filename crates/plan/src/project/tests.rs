@@ -58,6 +58,7 @@ fn dotted_paths_prune_structs_in_schema_order() {
     assert_eq!(projected(&["user.address.zip", "id", "user.name"]), "user: struct<name: string, address: struct<zip: int>>; id: long");
     assert_eq!(projected(&["user.address", "user.address.zip"]), "user: struct<address: struct<city: string, zip: int>>");
     assert_eq!(projected(&["user.address.zip", "user"]), projected(&["user"]));
+    assert_eq!(projected(&["\"user\".\"name\""]), projected(&["user.name"]));
 }
 
 #[test]
