@@ -218,7 +218,7 @@ impl Sink for IpcFile {
 }
 
 /// Bytes of a row group, and of what the writer keeps beside it, when the row group is closed.
-const ROW_GROUP_BYTES: usize = 32 << 20;
+const ROW_GROUP_BYTES: usize = 24 << 20;
 
 struct ParquetSink {
     writer: ArrowWriter<Target>,
