@@ -5,7 +5,7 @@ use crate::engine::{Engine, PathTables};
 use fastdata_catalog::PathOptions;
 use fastdata_store::Stores;
 use fastdata_types::store::StoreFactory;
-use fastdata_types::{Catalog, Error, MemoryBudget, Result, Stage, TableState};
+use fastdata_types::{Catalog, Error, Everything, MemoryBudget, Result, Stage, TableState};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -74,7 +74,14 @@ pub fn engine(settings: &Settings, warehouse: Option<&Path>, paths: Paths) -> Re
         .thread_name(|i| format!("{DECODE_THREADS}{i}"))
         .build()
         .map_err(|e| Error::internal(Stage::Config, format!("starting the decode threads: {e}")))?;
-    Ok(Engine { catalogs, default_catalog, paths, budget: MemoryBudget::new(settings.memory), pool: Arc::new(pool) })
+    Ok(Engine {
+        catalogs: Arc::new(catalogs),
+        default_catalog,
+        paths,
+        budget: MemoryBudget::new(settings.memory),
+        pool: Arc::new(pool),
+        access: Arc::new(Everything),
+    })
 }
 
 /// Tables given by path.

@@ -1,15 +1,21 @@
 //! The flow of a scan: name -> table -> snapshot -> plan -> batches.
 //!
 //! Contract: every surface (command line, Flight server, later Python and SQL) asks here and nowhere else, so that embedded and served
-//! scans agree to the row. Nothing here does I/O of its own: the stages do.
+//! scans agree to the row. Nothing here does I/O of its own: the stages do. An engine answers for one caller ([`Engine::seen_by`]): what its access does
+//! not grant does not exist, in whatever is asked, so that no surface can pass around it.
 
+use crate::seen::{self, SeenCatalog};
 use fastdata_plan as plan;
 use fastdata_read::{LaneStart, LaneStream, ReadContext, ReadOptions};
+use fastdata_types::access::by_current_names;
 use fastdata_types::arrow_type::arrow_schema;
 use fastdata_types::error::nearest;
 use fastdata_types::lanes::{LanePlan, LanePosition};
 use fastdata_types::stats::StatsCollector;
-use fastdata_types::{BatchStream, Catalog, Error, ErrorKind, MemoryBudget, Result, ScanPlan, ScanRequest, Stage, TableName, TableState};
+use fastdata_types::{
+    Access, BatchStream, Catalog, Error, ErrorKind, Expr, Field, Grant, MemoryBudget, PrimitiveType, Result, ScanPlan, ScanRequest, Schema,
+    Stage, TableName, TableState, Value,
+};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,14 +29,17 @@ pub trait PathTables: Send + Sync {
     async fn load(&self, location: &str) -> Result<TableState>;
 }
 
+/// Cheap to clone.
+#[derive(Clone)]
 pub struct Engine {
-    pub(crate) catalogs: BTreeMap<String, Arc<dyn Catalog>>,
+    pub(crate) catalogs: Arc<BTreeMap<String, Arc<dyn Catalog>>>,
     /// Where a name goes whose first part is no configured catalog.
     pub(crate) default_catalog: Option<String>,
     /// `None` where paths are refused: a server must not open what a caller names.
     pub(crate) paths: Option<Arc<dyn PathTables>>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) pool: Arc<rayon::ThreadPool>,
+    pub(crate) access: Arc<dyn Access>,
 }
 
 /// A planned scan and its rows.
@@ -78,6 +87,22 @@ pub struct ListedTable {
 }
 
 impl Engine {
+    /// The engine as the caller with this access sees it. To be asked of the engine that sees everything.
+    pub fn seen_by(&self, access: Arc<dyn Access>) -> Engine {
+        if access.is_everything() {
+            return self.clone();
+        }
+        let visible = self.catalogs.iter().filter(|(name, _)| access.sees_catalog(name));
+        let seen = |(name, catalog): (&String, &Arc<dyn Catalog>)| {
+            let seen: Arc<dyn Catalog> = Arc::new(SeenCatalog::new(name.clone(), Arc::clone(catalog), Arc::clone(&access)));
+            (name.clone(), seen)
+        };
+        let catalogs: BTreeMap<_, _> = visible.map(seen).collect();
+        let visible_default = self.default_catalog.clone().filter(|name| catalogs.contains_key(name));
+        let only = || catalogs.keys().next().filter(|_| catalogs.len() == 1).cloned();
+        Engine { default_catalog: visible_default.or_else(only), catalogs: Arc::new(catalogs), paths: None, access, ..self.clone() }
+    }
+
     pub fn budget(&self) -> &Arc<MemoryBudget> {
         &self.budget
     }
@@ -125,34 +150,49 @@ impl Engine {
         TableName { namespace: in_front.into_iter().chain(table.namespace.iter().cloned()).collect(), name: table.name.clone() }
     }
 
-    /// The current state of the table a reference names.
+    /// The current state of the table that a reference names, as far as the caller may be told it.
     pub async fn table(&self, reference: &str) -> Result<TableState> {
+        let (state, grant) = self.resolve(reference).await?;
+        seen::told(state, &grant)
+    }
+
+    /// The whole state of a table, and what the caller may see of it.
+    async fn resolve(&self, reference: &str) -> Result<(TableState, Grant)> {
         if is_path(reference) {
             return match &self.paths {
-                Some(paths) => paths.load(reference).await,
+                Some(paths) => Ok((paths.load(reference).await?, Grant::default())),
                 None => Err(Error::invalid(Stage::Request, "a server reads tables by name, not by path")
                     .advice("name the table as namespace.table")),
             };
         }
         let parts = TableName::parse_parts(reference)?;
-        let (catalog, mut parts) = self.catalog_of(reference, parts)?;
+        let ((catalog_name, catalog), mut parts) = self.catalog_of(reference, parts)?;
         let Some(name) = parts.pop().filter(|_| !parts.is_empty()) else {
             return Err(Error::invalid(Stage::Request, format!("table name '{reference}' has no namespace"))
                 .advice("write namespace.table, or ./path for a table directory; `fastdata tables` lists what there is"));
         };
-        catalog.load(&TableName { namespace: parts, name }).await
+        let name = TableName { namespace: parts, name };
+        let state = catalog.load(&name).await?;
+        // What is not granted was not loaded.
+        let grant = self.access.grant(catalog_name, &name);
+        let grant = grant.ok_or_else(|| Error::internal(Stage::Request, format!("table '{reference}' was loaded without a grant")))?;
+        Ok((state, grant))
     }
 
     /// The first part is a catalog only if one of that name is configured.
-    fn catalog_of(&self, reference: &str, mut parts: Vec<String>) -> Result<(&Arc<dyn Catalog>, Vec<String>)> {
+    fn catalog_of(&self, reference: &str, mut parts: Vec<String>) -> Result<(NamedCatalog<'_>, Vec<String>)> {
         if parts.len() > 1
-            && let Some(catalog) = self.catalogs.get(&parts[0])
+            && let Some(catalog) = self.catalogs.get_key_value(&parts[0])
         {
             parts.remove(0);
             return Ok((catalog, parts));
         }
-        if let Some(catalog) = self.default_catalog.as_ref().and_then(|name| self.catalogs.get(name)) {
+        if let Some(catalog) = self.default_catalog.as_ref().and_then(|name| self.catalogs.get_key_value(name)) {
             return Ok((catalog, parts));
+        }
+        if self.catalogs.is_empty() && !self.access.is_everything() {
+            return Err(Error::not_found(Stage::Catalog, format!("there is no table '{reference}'"))
+                .advice("no table is visible with these credentials: ask the operator of the server for a grant"));
         }
         if self.catalogs.is_empty() {
             return Err(Error::new(ErrorKind::Config, Stage::Config, format!("no catalog to look up '{reference}' in"))
@@ -168,14 +208,15 @@ impl Engine {
     /// Decides what a scan would read, without reading it.
     pub async fn plan(&self, request: &ScanRequest) -> Result<ScanPlan> {
         request.validate()?;
-        let table = self.table(&request.table).await?;
-        self.plan_table(Arc::new(table), request).await
+        let (table, grant) = self.resolve(&request.table).await?;
+        let selection = plan::select(&table.metadata, request)?;
+        self.plan_selected(Arc::new(table), grant, request, selection).await
     }
 
     /// Plans the same request again at the snapshot and schema of an earlier plan.
     pub async fn plan_pinned(&self, request: &ScanRequest, pin: &Pin) -> Result<ScanPlan> {
         request.validate()?;
-        let table = self.table(&request.table).await?;
+        let (table, grant) = self.resolve(&request.table).await?;
         if table.metadata.uuid != pin.table_uuid {
             return Err(Error::not_found(
                 Stage::Request,
@@ -184,23 +225,22 @@ impl Engine {
             .advice("plan the scan again"));
         }
         let selection = plan::select_pinned(&table.metadata, request, pin.snapshot_id, pin.schema_id)?;
-        self.plan_selected(Arc::new(table), request, selection).await
+        self.plan_selected(Arc::new(table), grant, request, selection).await
     }
 
-    pub async fn plan_table(&self, table: Arc<TableState>, request: &ScanRequest) -> Result<ScanPlan> {
-        let selection = plan::select(&table.metadata, request)?;
-        self.plan_selected(table, request, selection).await
-    }
-
-    async fn plan_selected(&self, table: Arc<TableState>, request: &ScanRequest, selection: plan::Selection) -> Result<ScanPlan> {
+    async fn plan_selected(
+        &self,
+        table: Arc<TableState>,
+        grant: Grant,
+        request: &ScanRequest,
+        selection: plan::Selection,
+    ) -> Result<ScanPlan> {
         let started = Instant::now();
-        let bindable = selection.bindable_schema(&table.metadata)?;
-        let projection = plan::project(&bindable, &request.columns, selection.schema())?;
-        let filter = match request.filter.trim() {
-            "" => None,
-            text => Some(Arc::new(fastdata_filter::bind(text, &bindable)?)),
-        };
+        let visible = Visible::of(&table, &grant, &selection)?;
+        let projection = visible.project(request)?;
+        let filter = visible.filter(request)?.map(Arc::new);
         let mut plan = plan::plan(table, request, selection, projection, filter).await?;
+        plan.grant = grant;
         plan.report.planning_us = started.elapsed().as_micros() as u64;
         Ok(plan)
     }
@@ -218,7 +258,9 @@ impl Engine {
 
     /// Cuts a plan into the lanes that its request asks for; one, where it asks for none.
     pub fn lanes(&self, plan: Arc<ScanPlan>, request: &ScanRequest) -> Result<Lanes> {
-        let lanes = Arc::new(plan::lanes(&plan, request, &[&request.filter])?);
+        // A grant's filter decides the rows as the caller's does.
+        let filters: Vec<&str> = [request.filter.as_str()].into_iter().chain(plan.grant.filter.as_deref()).collect();
+        let lanes = Arc::new(plan::lanes(&plan, request, &filters)?);
         Ok(Lanes { plan, lanes, request: request.clone() })
     }
 
@@ -230,10 +272,10 @@ impl Engine {
     }
 
     /// Reads lanes to their ends, one after the other.
-    pub fn read_lanes(self: &Arc<Self>, of: Lanes, numbers: Vec<u32>) -> Result<BatchStream> {
+    pub fn read_lanes(&self, of: Lanes, numbers: Vec<u32>) -> Result<BatchStream> {
         let schema = Arc::new(arrow_schema(&of.plan.projection, of.request.strings)?);
         let stats = self.stats_of(&of.plan);
-        let (engine, shared) = (Arc::clone(self), Arc::clone(&stats));
+        let (engine, shared) = (self.clone(), Arc::clone(&stats));
         let read = move |number| {
             let means = Means { budget: Arc::clone(&engine.budget), stats: Arc::clone(&shared) };
             engine.read_lane(&of, number, LanePosition::default(), means)
@@ -260,6 +302,71 @@ impl Engine {
         stats.planning_us.store(plan.report.planning_us, Ordering::Relaxed);
         Arc::new(stats)
     }
+}
+
+type NamedCatalog<'a> = (&'a String, &'a Arc<dyn Catalog>);
+
+/// What may be named in a scan of one selection.
+struct Visible {
+    /// The table's columns at this snapshot, and the metadata columns.
+    bindable: Schema,
+    table_schema: Schema,
+    /// The grant's filter, bound to all columns.
+    guard: Option<Expr>,
+    is_part: bool,
+}
+
+impl Visible {
+    fn of(table: &TableState, grant: &Grant, selection: &plan::Selection) -> Result<Visible> {
+        let whole = selection.bindable_schema(&table.metadata)?;
+        let (current, schema) = (table.metadata.current_schema(), selection.schema());
+        let offered: Vec<Field> = whole.fields.iter().filter(|field| schema.fields.iter().all(|own| own.id != field.id)).cloned().collect();
+        let guard = match &grant.filter {
+            None => None,
+            Some(text) => {
+                let mut fields = by_current_names(&current.fields, &schema.fields);
+                fields.extend(offered.iter().cloned());
+                let bound = Schema::new(schema.id, fields).and_then(|schema| fastdata_filter::bind(text, &schema));
+                Some(bound.map_err(|cause| unbindable(table, cause))?)
+            }
+        };
+        let fields = grant.table_fields(current, schema);
+        if fields.is_empty() && grant.hides_columns() {
+            let message = format!("no column of table '{}' is granted at this snapshot", table.display_name);
+            return Err(
+                Error::new(ErrorKind::PermissionDenied, Stage::Request, message).advice("ask the operator of the server for a grant")
+            );
+        }
+        let table_schema = Schema::new(schema.id, fields.clone())?;
+        let bindable = Schema::new(schema.id, fields.into_iter().chain(grant.metadata_fields(&offered)?).collect())?;
+        Ok(Visible { bindable, table_schema, guard, is_part: grant.hides_columns() })
+    }
+
+    fn project(&self, request: &ScanRequest) -> Result<Schema> {
+        if self.is_part {
+            // A hidden metadata column is as unknown as any other; the planner would say why it is not offered.
+            request.columns.iter().try_for_each(|column| self.bindable.resolve(column).map(drop))?;
+        }
+        plan::project(&self.bindable, &request.columns, &self.table_schema)
+    }
+
+    fn filter(&self, request: &ScanRequest) -> Result<Option<Expr>> {
+        let asked = match request.filter.trim() {
+            "" => None,
+            text => Some(fastdata_filter::bind(text, &self.bindable)?),
+        };
+        let Some(guard) = &self.guard else { return Ok(asked) };
+        let all = || Expr::Literal(Some(Value::Boolean(true)), PrimitiveType::Boolean);
+        Ok(Some(Expr::Guarded { guard: Box::new(guard.clone()), then: Box::new(asked.unwrap_or_else(all)) }))
+    }
+}
+
+/// The filter is the operator's: neither its text nor its columns are told.
+fn unbindable(table: &TableState, cause: Error) -> Error {
+    tracing::warn!(table = table.display_name, error = %cause, "the policy's row filter does not bind: the scan is refused");
+    let message = format!("the policy's row filter does not fit table '{}' at this snapshot, so no row can be shown", table.display_name);
+    Error::new(ErrorKind::PermissionDenied, Stage::Request, message)
+        .advice("read the current snapshot, or ask the operator of the server to mend the policy")
 }
 
 fn options_of(request: &ScanRequest) -> ReadOptions {
@@ -289,6 +396,9 @@ fn unknown_namespace(wanted: &str, known: &[String]) -> Error {
     let near = nearest(wanted, known.iter().map(String::as_str));
     if !near.is_empty() {
         return error.advice(format!("did you mean: {}", near.join(", ")));
+    }
+    if known.is_empty() {
+        return error.advice("there are no namespaces");
     }
     let some = known.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
     error.advice(format!("the namespaces are: {some}{}", if known.len() > 10 { ", ..." } else { "" }))

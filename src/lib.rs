@@ -8,4 +8,5 @@ pub mod assemble;
 pub mod cli;
 pub mod config;
 pub mod engine;
+mod seen;
 pub mod serve;

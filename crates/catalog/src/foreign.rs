@@ -9,9 +9,10 @@
 
 use crate::open::Kind;
 use crate::properties::Properties;
-use crate::tables::{is_local, is_within, load_metadata, table_directory, unknown_table};
+use crate::tables::{is_local, is_within, load_metadata, table_directory};
 use async_trait::async_trait;
 use bytes::Bytes;
+use fastdata_types::catalog::unknown_table;
 use fastdata_types::store::{StoreFactory, StoreScope};
 use fastdata_types::{Catalog, Error, ErrorKind, Result, Stage, TableName, TableState};
 use futures::stream::BoxStream;

@@ -1,29 +1,13 @@
 //! What every kind of catalog does once it knows where a table's metadata is.
 
 use crate::metadata::{MAX_METADATA_BYTES, parse_metadata};
-use fastdata_types::error::nearest;
 use fastdata_types::metadata::TableMetadata;
-use fastdata_types::{Error, Result, Stage, Store, TableName};
+use fastdata_types::{Result, Store};
 
 /// Reads and parses a metadata file; errors name its location.
 pub async fn load_metadata(store: &dyn Store, location: &str) -> Result<TableMetadata> {
     let bytes = store.read_all(location, MAX_METADATA_BYTES).await?;
     parse_metadata(&bytes).map_err(|e| e.context(location))
-}
-
-/// `not-found` with the nearest names, or with some of those there are.
-pub fn unknown_table(catalog: &str, wanted: &TableName, known: &[TableName]) -> Error {
-    let names: Vec<String> = known.iter().map(TableName::to_string).collect();
-    let near = nearest(&wanted.to_string(), names.iter().map(String::as_str));
-    let error = Error::not_found(Stage::Catalog, format!("catalog '{catalog}' has no table '{wanted}'"));
-    if !near.is_empty() {
-        error.advice(format!("did you mean: {}", near.join(", ")))
-    } else if names.is_empty() {
-        error.advice("the catalog lists no tables there; `fastdata tables` shows all it has")
-    } else {
-        let some = names.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
-        error.advice(format!("the tables are: {some}{}", if names.len() > 10 { ", ..." } else { "" }))
-    }
 }
 
 /// Whether a namespace is the given one or lies below it.

@@ -7,7 +7,7 @@ use crate::snapshot::Selection;
 use crate::{blocks, deletes};
 use fastdata_types::plan::{Block, DeleteFile, DeleteKind, Extent, PlanReport};
 use fastdata_types::schema::{Schema, SchemaRef};
-use fastdata_types::{ErrorKind, Expr, Result, ScanPlan, ScanRequest, TableState};
+use fastdata_types::{ErrorKind, Expr, Grant, Result, ScanPlan, ScanRequest, TableState};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -39,6 +39,7 @@ pub async fn plan(
         schema,
         projection: SchemaRef::new(projection),
         filter,
+        grant: Grant::default(),
         files: Arc::default(),
         deletes: Arc::default(),
         blocks: Vec::new(),

@@ -1,6 +1,6 @@
 //! What a catalog gives: the names of tables, and the state of one.
 
-use crate::error::{Error, Result, Stage};
+use crate::error::{Error, Result, Stage, nearest};
 use crate::metadata::TableMetadata;
 use crate::store::Store;
 use async_trait::async_trait;
@@ -108,6 +108,21 @@ pub trait Catalog: Send + Sync + fmt::Debug {
 
     /// Reaches the catalog and says in one line what answered, for `doctor`.
     async fn check(&self) -> Result<String>;
+}
+
+/// `not-found` with the nearest names, or with some of those there are.
+pub fn unknown_table(catalog: &str, wanted: &TableName, known: &[TableName]) -> Error {
+    let names: Vec<String> = known.iter().map(TableName::to_string).collect();
+    let near = nearest(&wanted.to_string(), names.iter().map(String::as_str));
+    let error = Error::not_found(Stage::Catalog, format!("catalog '{catalog}' has no table '{wanted}'"));
+    if !near.is_empty() {
+        error.advice(format!("did you mean: {}", near.join(", ")))
+    } else if names.is_empty() {
+        error.advice("the catalog lists no tables there; `fastdata tables` shows all it has")
+    } else {
+        let some = names.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
+        error.advice(format!("the tables are: {some}{}", if names.len() > 10 { ", ..." } else { "" }))
+    }
 }
 
 #[cfg(test)]

@@ -55,6 +55,12 @@ pub enum Expr {
     And(Vec<Expr>),
     Or(Vec<Expr>),
     Not(Box<Expr>),
+    /// `guard AND then`, where `then` is evaluated only on rows for which `guard` is true: what it does on others, an error say, would tell of
+    /// them. A fault of the guard is told without its text.
+    Guarded {
+        guard: Box<Expr>,
+        then: Box<Expr>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -133,7 +139,8 @@ impl Expr {
             | Expr::Like { .. }
             | Expr::And(_)
             | Expr::Or(_)
-            | Expr::Not(_) => Some(PrimitiveType::Boolean),
+            | Expr::Not(_)
+            | Expr::Guarded { .. } => Some(PrimitiveType::Boolean),
         }
     }
 
@@ -153,6 +160,10 @@ impl Expr {
                 right.walk(visit);
             }
             Expr::And(parts) | Expr::Or(parts) => parts.iter().for_each(|part| part.walk(visit)),
+            Expr::Guarded { guard, then } => {
+                guard.walk(visit);
+                then.walk(visit);
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Names are those of the Apache Iceberg table specification (cited below as "spec") wherever it has one.
 
+pub mod access;
 pub mod arrow_type;
 pub mod batch;
 pub mod budget;
@@ -24,6 +25,7 @@ pub mod store;
 pub mod transform;
 pub mod value;
 
+pub use access::{Access, Everything, Grant};
 pub use batch::BatchStream;
 pub use budget::{MemoryBudget, Permit};
 pub use catalog::{Catalog, TableName, TableState};

@@ -4,7 +4,9 @@
 //! table order (data sequence number, path, position), and each row group of each file belongs to exactly one block: the
 //! one whose byte range holds the row group's start.
 
+use crate::access::Grant;
 use crate::catalog::TableState;
+use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::expr::Expr;
 use crate::schema::SchemaRef;
 use crate::value::Value;
@@ -16,11 +18,14 @@ pub struct ScanPlan {
     pub table: Arc<TableState>,
     /// `None` for a table without snapshots: the scan is empty.
     pub snapshot_id: Option<i64>,
-    /// The schema that names are resolved in.
+    /// The whole schema, hidden columns included: what is resolved in it is not shown.
     pub schema: SchemaRef,
     /// What is returned: a pruned copy of `schema`, in the order asked for, metadata columns included by their reserved ids.
     pub projection: SchemaRef,
+    /// The caller's filter, guarded by that of the grant.
     pub filter: Option<Arc<Expr>>,
+    /// What the caller may see of the table. Where rows are hidden, counts in `files`, `report` and lanes tell of them.
+    pub grant: Grant,
     /// Shared: a lane reads the same files in blocks of its own.
     pub files: Arc<Vec<DataFile>>,
     /// Each delete file (each vector of a Puffin file) once; data files refer to them by index.
@@ -39,6 +44,7 @@ impl ScanPlan {
             schema: Arc::clone(&self.schema),
             projection: Arc::clone(&self.projection),
             filter: self.filter.clone(),
+            grant: self.grant.clone(),
             files: Arc::clone(&self.files),
             deletes: Arc::clone(&self.deletes),
             report: self.report.clone(),
@@ -47,7 +53,26 @@ impl ScanPlan {
 
     /// What the person who asked should know about the table and about this plan.
     pub fn notes(&self) -> Vec<String> {
-        self.table.notes.iter().chain(&self.report.notes).cloned().collect()
+        let of_table = self.table.notes.iter().filter(|_| self.grant.is_whole());
+        of_table.chain(&self.report.notes).cloned().collect()
+    }
+
+    /// The report as its caller may be told it: where rows are hidden, without what counts them.
+    pub fn told(&self) -> PlanReport {
+        if !self.grant.hides_rows() {
+            return self.report.clone();
+        }
+        let PlanReport { snapshot_id, schema_id, skipped_snapshots, notes, planning_us, .. } = self.report.clone();
+        PlanReport { snapshot_id, schema_id, skipped_snapshots, notes, planning_us, ..PlanReport::default() }
+    }
+
+    /// Refuses to list data files where a part of the table is hidden: their partition values, bounds and counts would tell of it.
+    pub fn check_files_may_be_listed(&self) -> Result<()> {
+        if self.grant.is_whole() {
+            return Ok(());
+        }
+        let message = format!("the files of table '{}' are not listed for callers that see a part of it", self.table.display_name);
+        Err(Error::new(ErrorKind::PermissionDenied, Stage::Request, message).advice("scan the table, or ask for a grant of all of it"))
     }
 }
 

@@ -34,6 +34,24 @@ pub struct ScanStats {
     pub total_us: u64,
 }
 
+impl ScanStats {
+    /// The figures without those that count what was read besides the rows returned: they would tell of rows that a policy hides.
+    pub fn without_hidden(&self) -> ScanStats {
+        ScanStats {
+            rows_decoded: 0,
+            rows_deleted: 0,
+            rows_filtered: 0,
+            files_read: 0,
+            row_groups_read: 0,
+            row_groups_pruned: 0,
+            delete_files_read: 0,
+            requests: 0,
+            bytes_fetched: 0,
+            ..self.clone()
+        }
+    }
+}
+
 macro_rules! collector {
     ($($name:ident),* $(,)?) => {
         /// The same figures while the scan runs, added to from many threads.

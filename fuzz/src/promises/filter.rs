@@ -61,6 +61,7 @@ fn depth(expr: &Expr) -> usize {
         | Expr::Not(expr) => depth(expr),
         Expr::Arithmetic { left, right, .. } | Expr::Compare { left, right, .. } => depth(left).max(depth(right)),
         Expr::And(parts) | Expr::Or(parts) => parts.iter().map(depth).max().unwrap_or(0),
+        Expr::Guarded { guard, then } => depth(guard).max(depth(then)),
     };
     below + 1
 }
@@ -84,6 +85,8 @@ fn is_typed(expr: &Expr) {
             Expr::Literal(Some(value), ty) => value.primitive_type().as_ref() == Some(ty),
             Expr::Cast { expr, .. } => expr.data_type().is_some(),
             Expr::IsNull { .. } => true,
+            // No text says it.
+            Expr::Guarded { .. } => false,
             Expr::Column(_) | Expr::Literal(None, _) => true,
         };
         assert!(good, "a wrong type in {part:?}");

@@ -14,10 +14,11 @@ mod paths;
 
 use crate::metadata::{MAX_METADATA_BYTES, parse_metadata};
 use crate::properties::{Properties, is_storage};
-use crate::tables::{is_local, is_within, table_directory, unknown_table};
+use crate::tables::{is_local, is_within, table_directory};
 use async_trait::async_trait;
 use connection::Connection;
 use credentials::{TableCredentials, is_credential, vended};
+use fastdata_types::catalog::unknown_table;
 use fastdata_types::store::{StoreFactory, StoreScope, VendedCredential};
 use fastdata_types::{Catalog, Error, ErrorKind, Result, Stage, TableName, TableState};
 use futures::stream::{self, StreamExt, TryStreamExt};

@@ -11,8 +11,9 @@ mod uri;
 
 use crate::local;
 use crate::properties::Properties;
-use crate::tables::{is_within, load_metadata, unknown_table};
+use crate::tables::{is_within, load_metadata};
 use async_trait::async_trait;
+use fastdata_types::catalog::unknown_table;
 use fastdata_types::error::nearest;
 use fastdata_types::store::{StoreFactory, StoreScope};
 use fastdata_types::{Catalog, Error, ErrorKind, Result, Stage, TableName, TableState};
@@ -168,6 +169,10 @@ impl SqlCatalog {
     }
 
     async fn metadata_location(&self, name: &TableName) -> Result<String> {
+        // Levels are split at dots when they are listed: a table must not have a second name, which a policy would not know.
+        if name.namespace.iter().any(|level| level.contains('.')) {
+            return Err(unknown_table(&self.name, name, &self.all_tables().await?));
+        }
         let only_tables = self.only_tables().await?;
         let found = match self.rows_name().await? {
             Some(rows_name) => {

@@ -105,6 +105,7 @@ fn show(expr: &Expr) -> String {
         Expr::And(parts) => list(parts, " AND "),
         Expr::Or(parts) => list(parts, " OR "),
         Expr::Not(inner) => format!("NOT {}", show(inner)),
+        Expr::Guarded { .. } => panic!("no text says it"),
     }
 }
 

@@ -88,6 +88,7 @@ impl Compiler<'_> {
             Expr::And(parts) => Test::And(parts.iter().map(|part| self.test(part)).collect()),
             Expr::Or(parts) => Test::Or(parts.iter().map(|part| self.test(part)).collect()),
             Expr::Not(inner) => Test::Not(Box::new(self.test(inner))),
+            Expr::Guarded { guard, then } => Test::And(vec![self.test(guard), self.test(then)]),
             Expr::Compare { op, left, right } => Test::Compare { op: *op, left: self.scalar(left), right: self.scalar(right) },
             Expr::InList { expr, values, has_null, negated } => {
                 let mut sorted = values.clone();
@@ -106,7 +107,8 @@ impl Compiler<'_> {
                     | Expr::Like { .. }
                     | Expr::And(_)
                     | Expr::Or(_)
-                    | Expr::Not(_) => Test::Undecided(Box::new(self.test(expr))),
+                    | Expr::Not(_)
+                    | Expr::Guarded { .. } => Test::Undecided(Box::new(self.test(expr))),
                     _ => Test::IsNull(self.scalar(expr)),
                 };
                 negate(*negated, test)

@@ -47,7 +47,8 @@ fn write(expr: &Expr, out: &mut String) {
         | Expr::Like { .. }
         | Expr::And(_)
         | Expr::Or(_)
-        | Expr::Not(_) => out.push_str("(a condition)"),
+        | Expr::Not(_)
+        | Expr::Guarded { .. } => out.push_str("(a condition)"),
     }
 }
 

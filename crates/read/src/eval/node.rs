@@ -10,9 +10,9 @@ use super::like::Pattern;
 use super::operand::{Operand, boolean, constant, fault, internal};
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{and_kleene, not, or_kleene};
+use arrow::compute::{and_kleene, filter_record_batch, not, or_kleene, prep_null_mask_filter};
 use fastdata_types::expr::{ArithmeticOp, CompareOp};
-use fastdata_types::{Error, Expr, PrimitiveType, Result, Schema, Stage};
+use fastdata_types::{Error, ErrorKind, Expr, PrimitiveType, Result, Schema, Stage};
 use std::sync::Arc;
 
 pub(super) enum Node {
@@ -65,6 +65,10 @@ pub(super) enum Node {
         parts: Vec<Node>,
     },
     Not(Box<Node>),
+    Guarded {
+        guard: Box<Node>,
+        then: Box<Node>,
+    },
 }
 
 impl Node {
@@ -112,6 +116,7 @@ impl Node {
             Expr::And(parts) => Node::Junction { all: true, parts: many(parts)? },
             Expr::Or(parts) => Node::Junction { all: false, parts: many(parts)? },
             Expr::Not(inner) => Node::Not(below(inner)?),
+            Expr::Guarded { guard, then } => Node::Guarded { guard: below(guard)?, then: below(then)? },
         })
     }
 
@@ -149,6 +154,7 @@ impl Node {
                 let operand = inner.evaluate(batch)?;
                 operand.with(Arc::new(not(boolean(operand.array.as_ref())?).map_err(fault)?))
             }
+            Node::Guarded { guard, then } => Operand::rows(Arc::new(guarded(guard, then, batch)?)),
         })
     }
 
@@ -160,6 +166,7 @@ impl Node {
             Node::Compare { left, right, .. } => left.can_fail() || right.can_fail(),
             Node::InList { inner, .. } | Node::IsNull { inner, .. } | Node::Like { inner, .. } | Node::Not(inner) => inner.can_fail(),
             Node::Junction { parts, .. } => parts.iter().any(Node::can_fail),
+            Node::Guarded { guard, then } => guard.can_fail() || then.can_fail(),
         }
     }
 }
@@ -190,6 +197,34 @@ fn junction(all: bool, parts: &[Node], batch: &RecordBatch) -> Result<BooleanArr
         });
     }
     Ok(joined.unwrap_or_else(|| BooleanArray::new(if all { BooleanBuffer::new_set(rows) } else { BooleanBuffer::new_unset(rows) }, None)))
+}
+
+/// FALSE where the guard is not true, what `then` gives elsewhere; `then` sees no other rows where it might fail on them.
+fn guarded(guard: &Node, then: &Node, batch: &RecordBatch) -> Result<BooleanArray> {
+    let rows = batch.num_rows();
+    let open = guard.evaluate(batch).and_then(|open| open.expanded(rows)).map_err(|cause| {
+        Error::new(
+            ErrorKind::PermissionDenied,
+            Stage::Read,
+            "the rows that may be seen cannot be told: the policy's row filter fails on a row",
+        )
+        .advice("ask the operator of the server to mend the policy")
+        .source(cause)
+    })?;
+    let open = prep_null_mask_filter(boolean(open.as_ref())?);
+    match open.true_count() {
+        0 => Ok(BooleanArray::new(BooleanBuffer::new_unset(rows), None)),
+        passing if passing == rows || !then.can_fail() => {
+            let passed = then.evaluate(batch)?.expanded(rows)?;
+            and_kleene(&open, boolean(passed.as_ref())?).map_err(fault)
+        }
+        passing => {
+            let visible = filter_record_batch(batch, &open).map_err(fault)?;
+            let passed = then.evaluate(&visible)?.expanded(passing)?;
+            let mut passed = boolean(passed.as_ref())?.iter();
+            Ok(open.values().iter().map(|open| if open { passed.next().flatten() } else { Some(false) }).collect())
+        }
+    }
 }
 
 fn is_null(nulls: Option<arrow::buffer::NullBuffer>, rows: usize, negated: bool) -> BooleanArray {

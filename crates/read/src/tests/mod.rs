@@ -286,6 +286,7 @@ impl World {
             schema,
             projection: Arc::new(self.projection.clone()),
             filter: self.filter.clone().map(Arc::new),
+            grant: fastdata_types::Grant::default(),
             files: Arc::new(self.files.clone()),
             deletes: Arc::new(self.deletes.clone()),
             blocks,

@@ -224,6 +224,7 @@ impl Builder {
             projection: Arc::clone(&schema),
             schema,
             filter: None,
+            grant: fastdata_types::Grant::default(),
             files: Arc::new(self.files),
             deletes: Arc::new(self.deletes),
             blocks,

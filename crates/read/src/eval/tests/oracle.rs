@@ -69,6 +69,10 @@ pub fn value(expr: &Expr, row: &Row) -> Result<Option<Value>, ()> {
             })
         }
         Expr::Not(inner) => boolean(truth(inner)?.map(|v| !v)),
+        Expr::Guarded { guard, then } => match truth(guard)? {
+            Some(true) => boolean(truth(then)?),
+            _ => boolean(Some(false)),
+        },
     }
 }
 
