@@ -16,9 +16,17 @@
 //! credential = "id:secret"
 //! ```
 
+mod policy;
+mod reader;
+mod server;
+
 use fastdata_types::{Error, ErrorKind, MemoryBudget, Result, Stage};
+use reader::Section;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+pub use policy::{Case, EVERYONE, NamePattern, Rule};
+pub use server::{AuthSettings, ClientCertificates, JwtSettings, Limits, ServerSettings, TicketSettings, TlsSettings, parse_duration};
 
 /// The file that is read where no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "fastdata.toml";
@@ -38,6 +46,10 @@ pub struct Settings {
     pub memory: u64,
     /// Decode threads; 0 is one per core.
     pub threads: usize,
+    /// Of `fastdata serve`.
+    pub server: ServerSettings,
+    /// Who may see what, the first rule that matches first; without a rule everybody sees everything.
+    pub policy: Vec<Rule>,
     /// The file these came from, if any.
     pub file: Option<PathBuf>,
     /// What is wrong with them, a line each. Building an engine reports these with what its catalogs find wrong.
@@ -62,6 +74,8 @@ impl Default for Settings {
             allow: vec![],
             memory: DEFAULT_MEMORY,
             threads: 0,
+            server: ServerSettings::default(),
+            policy: vec![],
             file: None,
             problems: vec![],
         }
@@ -201,12 +215,11 @@ fn read_table(table: &toml::Table, origin: &str, settings: &mut Settings, proble
                 }
                 None => problems.add(origin, key, "must be a table: [catalogs.NAME]"),
             },
+            "server" => settings.server = Section::of(value, origin, key, problems).map(server::read).unwrap_or_default(),
+            "policy" => settings.policy = policy::read(value, origin, problems),
             _ => {
-                let known = ["default-catalog", "memory", "threads", "rewrites", "allow", "catalogs"];
-                let near = fastdata_types::error::nearest(key, known);
-                let hint =
-                    near.first().map_or_else(|| format!("known keys: {}", known.join(", ")), |near| format!("did you mean '{near}'?"));
-                problems.add(origin, key, format!("unknown key; {hint}"));
+                let known = ["default-catalog", "memory", "threads", "rewrites", "allow", "catalogs", "server", "policy"];
+                problems.add(origin, key, reader::unknown_key(key, &known));
             }
         }
     }
@@ -268,7 +281,7 @@ fn rewrites_of(value: &toml::Value, origin: &str, key: &str, problems: &mut Prob
     rewrites
 }
 
-/// `FASTDATA_MEMORY`, `FASTDATA_THREADS`, `FASTDATA_DEFAULT_CATALOG`, and `FASTDATA_CATALOG__NAME__S3__ENDPOINT` for property
+/// `FASTDATA_MEMORY`, `FASTDATA_THREADS`, `FASTDATA_DEFAULT_CATALOG`, `FASTDATA_SERVER_LISTEN`, `FASTDATA_SERVER_ADMIN`, and `FASTDATA_CATALOG__NAME__S3__ENDPOINT` for property
 /// `s3.endpoint` of catalog `name`: `__` stands for a dot, `_` for a dash.
 fn read_environment(environment: &[(String, String)], settings: &mut Settings, problems: &mut Problems) {
     for (variable, value) in environment {
@@ -283,6 +296,14 @@ fn read_environment(environment: &[(String, String)], settings: &mut Settings, p
                 Err(_) => problems.add(origin, variable, format!("'{value}' is no number of threads")),
             },
             "FASTDATA_DEFAULT_CATALOG" => settings.default_catalog = Some(value.clone()),
+            "FASTDATA_SERVER_LISTEN" => match server::parse_address(value) {
+                Ok(address) => settings.server.listen = address,
+                Err(why) => problems.add(origin, variable, why),
+            },
+            "FASTDATA_SERVER_ADMIN" => match server::parse_address(value) {
+                Ok(address) => settings.server.admin = Some(address),
+                Err(why) => problems.add(origin, variable, why),
+            },
             _ => {
                 let Some(path) = variable.strip_prefix("FASTDATA_CATALOG__") else { continue };
                 match path.split_once("__") {
