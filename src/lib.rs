@@ -5,6 +5,7 @@
 
 pub mod allocator;
 pub mod assemble;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod engine;

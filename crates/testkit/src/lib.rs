@@ -1,5 +1,6 @@
 //! Servers and stores for tests: what the stages meet in the world, small, local and with faults on demand.
 
+pub mod authority;
 pub mod files;
 pub mod postgres;
 pub mod rest;

@@ -239,6 +239,33 @@ fn a_decided_condition_does_not_hide_the_error_of_a_later_one() {
     }
 }
 
+/// What is evaluated on hidden rows must not show: neither by an error of its own nor by the text of the guard.
+#[test]
+fn what_a_guard_hides_is_not_evaluated() {
+    let values = [Some(Value::Long(1)), Some(Value::Long(i64::MAX)), None, Some(Value::Long(3))];
+    let (schema, batch, c) = one(PrimitiveType::Long, &values, Encoding::Plain);
+    let one_more = |c: &Expr| Expr::Arithmetic {
+        op: ArithmeticOp::Add,
+        left: Box::new(c.clone()),
+        right: Box::new(literal(Value::Long(1))),
+        ty: PrimitiveType::Long,
+    };
+    let above = |left: Expr, than: i64| compare(CompareOp::Gt, left, literal(Value::Long(than)));
+    let guarded = |guard: Expr, then: Expr| Expr::Guarded { guard: Box::new(guard), then: Box::new(then) };
+    let small = compare(CompareOp::Lt, c.clone(), literal(Value::Long(100)));
+    let fails = above(one_more(&c), 2);
+    assert!(evaluate(&Expr::And(vec![small.clone(), fails.clone()]), &schema, &batch).is_err(), "an AND evaluates both sides");
+    let passed = evaluate(&guarded(small.clone(), fails.clone()), &schema, &batch).unwrap();
+    assert_eq!(rows(&passed), [Some(false), Some(false), Some(false), Some(true)]);
+    let passed = evaluate(&guarded(small, above(c.clone(), 1)), &schema, &batch).unwrap();
+    assert_eq!(rows(&passed), [Some(false), Some(false), Some(false), Some(true)]);
+    let nothing = guarded(literal(Value::Boolean(false)), fails.clone());
+    assert_eq!(rows(&evaluate(&nothing, &schema, &batch).unwrap()), [Some(false); 4]);
+    assert!(evaluate(&guarded(literal(Value::Boolean(true)), fails.clone()), &schema, &batch).is_err());
+    let error = evaluate(&guarded(fails, literal(Value::Boolean(true))), &schema, &batch).unwrap_err();
+    assert!(error.kind() == ErrorKind::PermissionDenied && !error.message().contains("c + 1"), "{error}");
+}
+
 #[test]
 fn patterns_match_characters_not_bytes() {
     let texts = ["", "a", "ab", "aab", "aXbXc", "é", "É", "İ", "\u{1F600}", "100%", "a\\_c", "line\nbreak", "aaab", "aXb"];
