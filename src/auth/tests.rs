@@ -156,10 +156,11 @@ async fn a_reload_serves_the_new_certificate_and_broken_files_change_nothing() {
     std::fs::write(files.path("server.key"), &server.key).unwrap();
     tls.reload().unwrap();
     assert!(handshake(&tls, &new, None).await.is_ok() && handshake(&tls, &old, None).await.is_err());
-    for (name, text) in [("server.pem", "nothing"), ("server.key", "nothing")] {
-        std::fs::write(files.path(name), text).unwrap();
+    for (name, text) in [("server.pem", &server.certificate), ("server.key", &server.key)] {
+        std::fs::write(files.path(name), "nothing").unwrap();
         let error = tls.reload().unwrap_err();
         assert!(error.kind() == ErrorKind::Config && error.message().contains(name), "{error}");
+        std::fs::write(files.path(name), text).unwrap();
     }
     std::fs::remove_file(files.path("server.pem")).unwrap();
     assert!(tls.reload().is_err() && handshake(&tls, &new, None).await.is_ok());

@@ -128,6 +128,8 @@ pub enum Command {
     Scan(ScanArgs),
     /// Serve tables over Arrow Flight (loopback only)
     Serve(ServeArgs),
+    /// Make a token for a caller of a server: the token on standard output, the line for the server's file on standard error
+    Token(TokenArgs),
     /// Make a warehouse with example tables
     Demo(DemoArgs),
     /// Check configuration, catalogs, credentials and one small read
@@ -267,6 +269,15 @@ pub struct ServeArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8815")]
     pub listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// Whom the token stands for, e.g. trainer or alice@example.com
+    pub principal: String,
+    /// A group of theirs, as rules of the policy name it (repeatable)
+    #[arg(long = "group", value_name = "GROUP")]
+    pub groups: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

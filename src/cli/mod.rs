@@ -10,6 +10,7 @@ mod progress;
 mod scan;
 mod serve;
 mod text;
+mod token;
 
 use crate::assemble::{self, Paths};
 use crate::config;
@@ -93,6 +94,9 @@ fn run(cli: &Cli) -> Result<()> {
     if let Command::Demo(args) = &cli.command {
         return demo::run(args);
     }
+    if let Command::Token(args) = &cli.command {
+        return token::run(args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("fastdata-io")
@@ -137,6 +141,7 @@ async fn dispatch(cli: &Cli) -> Result<()> {
         Command::Scan(args) => scan::run(common, args).await,
         Command::Serve(args) => serve::run(common, args).await,
         Command::Doctor(args) => doctor::run(common, args).await,
+        Command::Token(args) => token::run(args),
         Command::Demo(args) => demo::run(args),
     }
 }

@@ -84,3 +84,129 @@ fn a_budget_that_is_too_little_is_refused_by_name() {
         assert!(error.message().contains(part), "{part} missing in: {error}");
     }
 }
+
+const SERVER: &str = r#"
+[server]
+listen = "[::1]:1"
+admin = "localhost:2"
+grace = "1m"
+staleness = "500ms"
+plaintext = true
+[server.tls]
+certificate = "c.pem"
+key = "k.pem"
+client-ca = "ca.pem"
+client-certificates = "optional"
+[server.tickets]
+lifetime = "2h"
+keys = "keys"
+[server.auth]
+tokens = "tokens"
+[server.auth.jwt]
+jwks = "http://127.0.0.1:3/jwks"
+issuer = "i"
+audience = ["a"]
+[server.limits]
+streams = 7
+request-bytes = 1024
+plan-bytes = "1MiB"
+[[policy]]
+principals = ["*"]
+tables = ["ml.*"]
+[[policy]]
+groups = ["g"]
+columns = ["id"]
+filter = "id > 0"
+"#;
+
+#[test]
+fn the_servers_settings_are_plain_values_with_defaults() {
+    let settings = load_text(SERVER, &[("FASTDATA_SERVER_LISTEN", "127.0.0.1:9")]).ok().unwrap();
+    let server = settings.server;
+    assert_eq!((server.listen, server.admin), ("127.0.0.1:9".parse().unwrap(), Some("127.0.0.1:2".parse().unwrap())));
+    assert_eq!((server.grace.as_secs(), server.staleness.as_millis(), server.plaintext), (60, 500, true));
+    assert_eq!(server.tls.unwrap().client_certificates, ClientCertificates::Optional);
+    assert_eq!((server.tickets.lifetime.as_secs(), server.tickets.keys), (7200, Some("keys".into())));
+    let jwt = server.auth.jwt.unwrap();
+    assert_eq!((jwt.principal_claim.as_str(), jwt.algorithms.len()), ("sub", JwtSettings::ALGORITHMS.len()));
+    let limits = Limits { streams: 7, request_bytes: 1024, plan_bytes: 1 << 20, ..Limits::default() };
+    assert_eq!(server.limits, limits);
+    assert_eq!(settings.policy.len(), 2);
+    assert_eq!(settings.policy[0].columns, None);
+    assert_eq!(settings.policy[1].columns, Some(vec!["id".to_owned()]));
+    assert_eq!(load_text("", &[]).ok().unwrap().server, ServerSettings::default());
+}
+
+#[test]
+fn every_problem_of_the_servers_settings_is_reported_at_once_with_its_key() {
+    let text = r#"
+[server]
+listen = "somewhere"
+grace = "soon"
+plaintext = "no"
+lissten = "x"
+[server.tls]
+certificate = ""
+client-certificates = "maybe"
+[server.tickets]
+lifetime = "0s"
+[server.auth.jwt]
+jwks = "http://issuer.example/jwks"
+issuer = "i"
+audience = []
+algorithms = ["RS256", "HS256"]
+[server.limits]
+streams = 0
+request-bytes = "much"
+[[policy]]
+tables = ["t", "a.*b"]
+columns = []
+"#;
+    let error = load_text(text, &[("FASTDATA_SERVER_ADMIN", "x")]).err().unwrap();
+    let expected = [
+        "server.listen: 'somewhere'",
+        "server.grace: 'soon'",
+        "server.plaintext: must be true or false",
+        "server.lissten: unknown key; did you mean 'listen'?",
+        "server.tls.certificate: must not be empty",
+        "server.tls.key: is missing",
+        "server.tls.client-certificates: 'maybe'",
+        "server.tickets.lifetime:",
+        "server.auth.jwt.jwks: 'http://issuer.example/jwks' must be https",
+        "server.auth.jwt.audience:",
+        "server.auth.jwt.algorithms: 'HS256' is not accepted",
+        "server.limits.streams:",
+        "server.limits.request-bytes: 'much'",
+        "policy[1].principals:",
+        "policy[1].tables: 't': write namespace.table",
+        "policy[1].tables: 'a.*b': a '*' stands only at the end",
+        "policy[1].columns:",
+        "environment: FASTDATA_SERVER_ADMIN:",
+    ];
+    for part in expected {
+        assert!(error.message().contains(part), "{part} missing in: {error}");
+    }
+    assert!(error.message().contains(&format!("{} problems", expected.len())), "{error}");
+}
+
+/// A wrong policy must never be read as one that allows more.
+#[test]
+fn a_policy_of_another_form_is_refused() {
+    for text in ["policy = \"all\"\n", "[policy]\nprincipals = [\"*\"]\n", "policy = [1]\n", "server = 1\n"] {
+        assert!(load_text(text, &[]).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn plain_text_leaves_loopback_only_when_asked_to() {
+    let on = |listen: &str, change: fn(&mut ServerSettings)| {
+        let mut server = ServerSettings { listen: listen.parse().unwrap(), ..ServerSettings::default() };
+        change(&mut server);
+        server.check_listen()
+    };
+    assert!(on("127.0.0.1:1", |_| ()).is_ok() && on("[::1]:1", |_| ()).is_ok());
+    for other in ["0.0.0.0:1", "[::]:1", "192.168.0.1:1"] {
+        assert_eq!(on(other, |_| ()).unwrap_err().kind(), ErrorKind::Config);
+        assert!(on(other, |server| server.plaintext = true).is_ok());
+    }
+}

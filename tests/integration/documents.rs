@@ -140,6 +140,46 @@ fn variables_are_read_somewhere() {
     }
 }
 
+/// The settings of docs/configuration.md are those that are read, each with a line of its own.
+#[test]
+fn the_settings_described_are_those_that_are_read() {
+    use fastdata::config::{Overrides, read};
+    let text = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fastdata.toml");
+    let problems = |toml: &str| {
+        std::fs::write(&file, toml).unwrap();
+        read(&Overrides { config: Some(file.clone()), ..Overrides::default() }, &[]).unwrap().problems
+    };
+    let blocks: Vec<&str> = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let mut described: BTreeSet<String> = BTreeSet::new();
+    for block in &blocks {
+        assert_eq!(problems(block), Vec::<String>::new(), "{block}");
+        let mut section = String::new();
+        for line in block.lines() {
+            if let Some(name) = line.strip_prefix('[') {
+                section = format!("{}.", name.trim_matches(['[', ']']));
+            } else if let Some((key, _)) = line.split_once(" = ") {
+                described.insert(format!("{section}{key}"));
+            }
+        }
+    }
+    for section in ["", "server", "server.tls", "server.tickets", "server.auth", "server.auth.jwt", "server.limits", "policy"] {
+        let header = match section {
+            "" => String::new(),
+            "policy" => "[[policy]]\n".to_owned(),
+            section => format!("[{section}]\n"),
+        };
+        let problems = problems(&format!("{header}zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz = 1"));
+        let known = problems.iter().find_map(|problem| problem.split_once("known keys: ")).unwrap_or_else(|| panic!("{problems:?}")).1;
+        for key in known.split(", ") {
+            let key = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
+            let is_section = described.iter().any(|known| known.starts_with(&format!("{key}.")));
+            assert!(described.contains(&key) || is_section, "docs/configuration.md does not describe {key}");
+        }
+    }
+}
+
 /// docs/errors.md is the table kind -> exit status -> gRPC code -> retryable.
 #[test]
 fn the_table_of_errors_is_the_codes() {

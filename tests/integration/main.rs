@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that the whole tree is linked once.
 
+mod access;
 mod architecture;
 mod bad_input;
 mod cells;

@@ -9,6 +9,7 @@
 mod filter;
 mod history;
 mod literal;
+mod policy;
 mod projection;
 mod resources;
 mod rows;
