@@ -330,15 +330,14 @@ impl Visible {
                 Some(bound.map_err(|cause| unbindable(table, cause))?)
             }
         };
-        let fields = grant.table_fields(current, schema);
-        if fields.is_empty() && grant.hides_columns() {
+        let (fields, more) = (grant.table_fields(current, schema), grant.metadata_fields(&offered)?);
+        if fields.is_empty() && more.is_empty() && grant.hides_columns() {
             let message = format!("no column of table '{}' is granted at this snapshot", table.display_name);
-            return Err(
-                Error::new(ErrorKind::PermissionDenied, Stage::Request, message).advice("ask the operator of the server for a grant")
-            );
+            return Err(Error::new(ErrorKind::PermissionDenied, Stage::Request, message)
+                .advice("read the current snapshot, or ask the operator of the server for a grant"));
         }
         let table_schema = Schema::new(schema.id, fields.clone())?;
-        let bindable = Schema::new(schema.id, fields.into_iter().chain(grant.metadata_fields(&offered)?).collect())?;
+        let bindable = Schema::new(schema.id, fields.into_iter().chain(more).collect())?;
         Ok(Visible { bindable, table_schema, guard, is_part: grant.hides_columns() })
     }
 

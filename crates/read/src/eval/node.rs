@@ -10,7 +10,7 @@ use super::like::Pattern;
 use super::operand::{Operand, boolean, constant, fault, internal};
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{and_kleene, filter_record_batch, not, or_kleene, prep_null_mask_filter};
+use arrow::compute::{and_kleene, filter_record_batch, not, or_kleene};
 use fastdata_types::expr::{ArithmeticOp, CompareOp};
 use fastdata_types::{Error, ErrorKind, Expr, PrimitiveType, Result, Schema, Stage};
 use std::sync::Arc;
@@ -211,7 +211,9 @@ fn guarded(guard: &Node, then: &Node, batch: &RecordBatch) -> Result<BooleanArra
         .advice("ask the operator of the server to mend the policy")
         .source(cause)
     })?;
-    let open = prep_null_mask_filter(boolean(open.as_ref())?);
+    let open = boolean(open.as_ref())?;
+    // NULL is not true.
+    let open = BooleanArray::new(open.nulls().map_or_else(|| open.values().clone(), |nulls| open.values() & nulls.inner()), None);
     match open.true_count() {
         0 => Ok(BooleanArray::new(BooleanBuffer::new_unset(rows), None)),
         passing if passing == rows || !then.can_fail() => {
