@@ -292,7 +292,8 @@ async fn hidden_rows_are_in_no_scan_at_any_snapshot_with_deletes_and_lanes() {
 #[tokio::test]
 async fn a_callers_filter_learns_nothing_of_hidden_rows() {
     let world = World::new(&[]);
-    let engine = world.seen(vec![people(Some(&["id", "salary", "region"]), Some("region = 'EU'"))]);
+    // No bound and no partition rules the files of hidden rows out: they are decoded, and hidden then.
+    let engine = world.seen(vec![people(Some(&["id", "salary", "region"]), Some("id % 2 = 1"))]);
     for (filter, whole, seen) in [
         ("salary + 1 > 0", Err(ErrorKind::InvalidRequest), vec![1, 5]),
         ("CAST(salary AS INT) > 0", Err(ErrorKind::InvalidRequest), vec![1, 5]),
