@@ -11,3 +11,4 @@ pub mod config;
 pub mod engine;
 mod seen;
 pub mod serve;
+pub mod telemetry;
