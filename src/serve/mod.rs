@@ -4,7 +4,13 @@
 //! answers one endpoint. `DoGet` streams it with arrow-flight's own encoder. Loopback only: there is no authorisation and no
 //! encryption here. A ticket is the pinned request in plain JSON, and carries no rights.
 
+mod connection;
 mod flight;
+pub mod health;
+pub mod http2;
+pub mod listen;
+pub mod reflection;
+pub mod requests;
 mod status;
 mod ticket;
 
@@ -19,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_stream::wrappers::TcpListenerStream;
 
+pub use connection::{Connection, Peer};
 pub use status::code_of;
 
 /// What running streams may still take after the first signal.

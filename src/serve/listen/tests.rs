@@ -1,0 +1,372 @@
+//! Raw sockets against the whole of it: accept loop, HTTP/2 limits, request times, with gRPC health as the service.
+
+use super::*;
+use crate::serve::http2::{HEADER_LIST_BYTES, http2};
+use crate::serve::requests::Requests;
+use crate::serve::{health, reflection};
+use crate::telemetry::{Format, Telemetry};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::fmt::Write as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+/// Longer than anything here takes, where the promise holds.
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(200);
+const PATIENT: Limits = Limits { connections: 64, handshake: LONG, first_request: LONG };
+
+struct Room {
+    address: SocketAddr,
+    telemetry: Telemetry,
+    stop: CancellationToken,
+    served: JoinHandle<()>,
+}
+
+async fn room(limits: Limits, tls: Option<TlsSource>, request_time: Duration) -> Room {
+    let telemetry = Telemetry::with_sink(Format::Json, Box::new(std::io::sink())).unwrap();
+    telemetry.readiness.serving();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = incoming(listener, limits, tls, telemetry.metrics.clone());
+    let server = http2(Server::builder(), 100)
+        .layer(Requests::new(telemetry.metrics.clone(), request_time))
+        .add_service(health::service(telemetry.readiness.clone()))
+        .add_service(reflection::v1().unwrap())
+        .add_service(reflection::v1alpha().unwrap());
+    let stop = CancellationToken::new();
+    let stopped = stop.clone().cancelled_owned();
+    let served = tokio::spawn(async move { server.serve_with_incoming_shutdown(connections, stopped).await.unwrap() });
+    Room { address, telemetry, stop, served }
+}
+
+impl Room {
+    fn figure(&self, series: &str) -> f64 {
+        let text = self.telemetry.metrics.render();
+        let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+        found.unwrap_or_else(|| panic!("no {series} in\n{text}"))
+    }
+
+    fn refused(&self, why: Refusal) -> f64 {
+        self.figure(&format!("fastdata_connections_refused_total{{reason=\"{}\"}}", why.name()))
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Room) -> bool) {
+        let waited = tokio::time::timeout(LONG, async {
+            while !holds(self) {
+                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "never: {what}");
+    }
+
+    async fn client(&self) -> HealthClient<Channel> {
+        HealthClient::new(Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap())
+    }
+
+    /// A good client is served.
+    async fn serves(&self) {
+        let mut client = self.client().await;
+        let checked = tokio::time::timeout(LONG, client.check(HealthCheckRequest::default())).await.expect("in time").unwrap();
+        assert_eq!(checked.into_inner().status, 1);
+    }
+
+    async fn raw(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+/// Waits until the server closes, and answers what it sent before.
+async fn closed(stream: &mut TcpStream) -> Vec<u8> {
+    let mut sent = Vec::new();
+    // A reset is an end as well.
+    let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut sent)).await.expect("the server closes the connection");
+    sent
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// The preface and empty SETTINGS.
+fn opening() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat()
+}
+
+/// A header field in HPACK without the dynamic table (RFC 7541, section 6.2.2).
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = vec![0];
+    for text in [name, value] {
+        assert!(text.len() < 127);
+        bytes.push(text.len() as u8);
+        bytes.extend(text.as_bytes());
+    }
+    bytes
+}
+
+fn headers(path: &str) -> Vec<u8> {
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "a"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    fields.into_iter().flat_map(|(name, value)| field(name, value)).collect()
+}
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const CONTINUATION: u8 = 9;
+const GOAWAY: u8 = 7;
+const END_HEADERS: u8 = 4;
+
+/// Types of the frames in what a server sent.
+fn kinds(mut bytes: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while bytes.len() >= 9 {
+        let length = usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2]);
+        kinds.push(bytes[3]);
+        bytes = &bytes[(9 + length).min(bytes.len())..];
+    }
+    kinds
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_or_half_a_preface_is_closed() {
+    let room = room(Limits { handshake: SHORT, ..PATIENT }, None, LONG).await;
+    for said in [&b""[..], &opening()[..10], &opening()[..24]] {
+        let mut stream = room.raw().await;
+        stream.write_all(said).await.unwrap();
+        closed(&mut stream).await;
+    }
+    assert_eq!(room.refused(Refusal::Late), 3.0);
+    room.until("places return", |room| room.figure("fastdata_connections_open") == 0.0).await;
+    room.serves().await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_whole_request_is_closed() {
+    let room = room(Limits { handshake: LONG, first_request: SHORT, ..PATIENT }, None, LONG).await;
+    // The longer of the two holds for a first request: nothing is closed before.
+    assert_eq!(room.refused(Refusal::Late), 0.0);
+    let room = self::room(Limits { handshake: SHORT, first_request: 2 * SHORT, ..PATIENT }, None, LONG).await;
+    let half = frame(HEADERS, 0, 1, &headers(CHECK));
+    for said in [opening(), [opening(), half].concat()] {
+        let mut stream = room.raw().await;
+        let began = Instant::now();
+        stream.write_all(&said).await.unwrap();
+        closed(&mut stream).await;
+        assert!(began.elapsed() >= SHORT + SHORT / 2, "the preface bought time for a request");
+    }
+    assert_eq!(room.refused(Refusal::Late), 2.0);
+    // One that has asked stays, however long it is silent afterwards.
+    let mut client = room.client().await;
+    client.check(HealthCheckRequest::default()).await.unwrap();
+    tokio::time::sleep(3 * SHORT).await;
+    client.check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(room.figure("fastdata_connections_accepted_total"), 3.0);
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_at_once_and_the_others_work() {
+    let room = room(Limits { connections: 2, ..PATIENT }, None, LONG).await;
+    let mut one = room.client().await;
+    one.check(HealthCheckRequest::default()).await.unwrap();
+    let mut other = room.client().await;
+    other.check(HealthCheckRequest::default()).await.unwrap();
+    let mut third = room.raw().await;
+    assert!(closed(&mut third).await.is_empty());
+    assert_eq!(room.refused(Refusal::Limit), 1.0);
+    for client in [&mut one, &mut other] {
+        client.check(HealthCheckRequest::default()).await.unwrap();
+    }
+    drop(one);
+    room.until("its place returns", |room| room.figure("fastdata_connections_open") == 1.0).await;
+    room.serves().await;
+}
+
+#[tokio::test]
+async fn silent_connections_give_way_to_new_ones() {
+    let room = room(Limits { connections: 8, ..PATIENT }, None, LONG).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(room.raw().await);
+    }
+    room.serves().await;
+    // The oldest went first; four are kept, and the good client took the place of one.
+    for mut stream in silent.drain(..16) {
+        closed(&mut stream).await;
+    }
+    assert!(room.refused(Refusal::Displaced) >= 16.0);
+    assert_eq!(room.refused(Refusal::Limit), 0.0);
+}
+
+fn authority() -> (CertificateDer<'static>, TlsSource) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let certificate = made.cert.der().clone();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    (certificate, Arc::new(move || Arc::clone(&config)))
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_never_ends_is_cut_and_holds_nobody_up() {
+    let (certificate, tls) = authority();
+    let room = room(Limits { handshake: 2 * SHORT, first_request: LONG, ..PATIENT }, Some(tls), LONG).await;
+    let mut silent = room.raw().await;
+    // The head of a ClientHello.
+    let mut half = room.raw().await;
+    half.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc]).await.unwrap();
+    let mut nonsense = room.raw().await;
+    nonsense.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    closed(&mut nonsense).await;
+    assert_eq!(room.refused(Refusal::Handshake), 1.0);
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let good = connector.connect(ServerName::try_from("localhost").unwrap(), room.raw().await);
+    let mut good = tokio::time::timeout(LONG, good).await.expect("in time").unwrap();
+    good.write_all(&opening()).await.unwrap();
+    let mut settings = [0; 9];
+    good.read_exact(&mut settings).await.unwrap();
+    assert_eq!(settings[3], 4, "the server speaks HTTP/2 below TLS");
+
+    closed(&mut silent).await;
+    closed(&mut half).await;
+    assert_eq!(room.refused(Refusal::Late), 2.0);
+}
+
+#[tokio::test]
+async fn a_flood_of_resets_closes_its_connection_and_no_other() {
+    let room = room(PATIENT, None, LONG).await;
+    let mut good = room.client().await;
+    good.check(HealthCheckRequest::default()).await.unwrap();
+    let stream = room.raw().await;
+    let (mut answers, mut requests) = stream.into_split();
+    let flood = tokio::spawn(async move {
+        let block = headers(CHECK);
+        if requests.write_all(&opening()).await.is_err() {
+            return 0;
+        }
+        for number in 0..100_000u32 {
+            let id = 2 * number + 1;
+            let both = [frame(HEADERS, END_HEADERS, id, &block), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat();
+            if requests.write_all(&both).await.is_err() {
+                return number;
+            }
+        }
+        100_000
+    });
+    let mut sent = Vec::new();
+    let _ = tokio::time::timeout(LONG, answers.read_to_end(&mut sent)).await.expect("the connection is closed");
+    assert!(kinds(&sent).contains(&GOAWAY), "{:?}", kinds(&sent));
+    assert!(flood.await.unwrap() < 100_000, "the server took every one of them");
+    good.check(HealthCheckRequest::default()).await.unwrap();
+    room.until("nothing of the flood is left", |room| room.figure("fastdata_requests_open") == 0.0).await;
+}
+
+#[tokio::test]
+async fn a_header_list_that_is_too_large_is_refused() {
+    let room = room(PATIENT, None, LONG).await;
+    let mut client = room.client().await;
+    let mut request = tonic::Request::new(HealthCheckRequest::default());
+    let mut large = String::new();
+    while large.len() <= HEADER_LIST_BYTES as usize {
+        let _ = write!(large, "{:016}", large.len());
+    }
+    request.metadata_mut().insert("x-large", large.parse().unwrap());
+    tokio::time::timeout(LONG, client.check(request)).await.expect("in time").unwrap_err();
+    assert_eq!(room.figure("fastdata_requests_total{rpc=\"Health.Check\",code=\"OK\"}"), 0.0);
+    room.serves().await;
+}
+
+#[tokio::test]
+async fn a_header_block_that_never_ends_closes_its_connection() {
+    let room = room(PATIENT, None, LONG).await;
+    let mut stream = room.raw().await;
+    let block = field("x-large", &"a".repeat(100)).repeat(100);
+    let mut bytes = [opening(), frame(HEADERS, 0, 1, &headers(CHECK))].concat();
+    for _ in 0..100 {
+        bytes.extend(frame(CONTINUATION, 0, 1, &block));
+    }
+    // What the server does not take any more is an error here, and no matter.
+    let _ = stream.write_all(&bytes).await;
+    let sent = closed(&mut stream).await;
+    assert!(kinds(&sent).contains(&GOAWAY), "{:?}", kinds(&sent));
+    room.serves().await;
+}
+
+#[tokio::test]
+async fn more_streams_than_allowed_wait_or_are_refused() {
+    let room = room(PATIENT, None, LONG).await;
+    let mut stream = room.raw().await;
+    let block = headers("/grpc.health.v1.Health/Watch");
+    let mut bytes = opening();
+    // Without END_STREAM: each of them stays open.
+    for number in 0..101u32 {
+        bytes.extend(frame(HEADERS, END_HEADERS, 2 * number + 1, &block));
+    }
+    stream.write_all(&bytes).await.unwrap();
+    let mut sent = Vec::new();
+    let refused = tokio::time::timeout(LONG, async {
+        while !kinds(&sent).contains(&RST_STREAM) && !kinds(&sent).contains(&GOAWAY) {
+            assert_ne!(stream.read_buf(&mut sent).await.unwrap(), 0);
+        }
+    });
+    refused.await.expect("the stream over the limit is refused");
+    assert!(room.figure("fastdata_requests_open") <= 100.0);
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_gives_its_stream_back() {
+    let room = room(PATIENT, None, SHORT).await;
+    let mut stream = room.raw().await;
+    stream.write_all(&[opening(), frame(HEADERS, END_HEADERS, 1, &headers(CHECK))].concat()).await.unwrap();
+    let late = "fastdata_requests_total{rpc=\"Health.Check\",code=\"DEADLINE_EXCEEDED\"}";
+    room.until("the request is ended", |room| room.telemetry.metrics.render().contains(&format!("{late} 1\n"))).await;
+    assert_eq!(room.figure("fastdata_requests_open"), 0.0);
+    room.serves().await;
+}
+
+#[tokio::test]
+async fn stopping_closes_the_socket_and_lets_requests_end() {
+    let room = room(PATIENT, None, LONG).await;
+    let mut client = room.client().await;
+    let mut watch = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 1);
+    room.stop.cancel();
+    tokio::time::timeout(LONG, async {
+        while TcpStream::connect(room.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("the socket closes");
+    room.telemetry.readiness.draining();
+    assert_eq!(watch.message().await.unwrap().unwrap().status, 2, "a running stream hears of it");
+    assert_eq!(watch.message().await.unwrap(), None);
+    tokio::time::timeout(LONG, room.served).await.expect("nothing holds up the exit").unwrap();
+}
