@@ -6,7 +6,8 @@ use std::{env, error, fs};
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let descriptors = protox::compile(["fastdata/v1/scan.proto", "fastdata/v1/stream.proto"], ["proto"])?;
+    let files = ["arrow/flight/protocol/Flight.proto", "fastdata/v1/scan.proto", "fastdata/v1/stream.proto"];
+    let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
     Ok(fs::write(out, descriptors.encode_to_vec())?)
 }
