@@ -312,3 +312,101 @@ fn measurements_are_those_of_the_committed_results() {
         assert!(text.contains(said), "docs/performance.md should say {said}");
     }
 }
+
+/// Rows of the first table of docs/operations.md whose head begins so, cell by cell.
+fn operations(head: &str) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let rows = text.lines().skip_while(|line| !line.starts_with(head)).skip(2).take_while(|line| line.starts_with('|'));
+    let rows: Vec<Vec<String>> =
+        rows.map(|row| row.split('|').skip(1).map(|cell| cell.trim().trim_matches('`').to_owned()).collect()).collect();
+    assert!(!rows.is_empty(), "docs/operations.md has no table with the head {head}");
+    rows
+}
+
+/// docs/operations.md lists every metric with its type and labels.
+#[test]
+fn the_table_of_metrics_is_the_codes() {
+    let text = fastdata::telemetry::Metrics::new().render();
+    let mut found = BTreeSet::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            "histogram" => "_count",
+            _ => "",
+        };
+        let sample = text.lines().find(|line| {
+            line.strip_prefix(name).and_then(|rest| rest.strip_prefix(suffix)).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        let sample = sample.unwrap_or_else(|| panic!("{name} has no series from the start"));
+        let labels = sample.split_once('{').map_or(String::new(), |(_, labels)| {
+            labels.split(',').map(|label| label.split('=').next().unwrap()).collect::<Vec<_>>().join(", ")
+        });
+        let name = if kind == "histogram" { name.to_owned() } else { format!("{name}{suffix}") };
+        found.insert(vec![name, kind.to_owned(), labels]);
+    }
+    let listed: BTreeSet<Vec<String>> = operations("| metric |").into_iter().map(|row| row[..3].to_vec()).collect();
+    assert_eq!(listed, found);
+}
+
+/// docs/operations.md lists the fields of every line of the log.
+#[test]
+fn the_table_of_log_fields_is_the_codes() {
+    use fastdata::telemetry::Event;
+    use fastdata::telemetry::log::Scan;
+    use fastdata_types::{Error, Stage};
+    use std::time::Duration;
+    let error = Error::corrupt(Stage::Plan, "m");
+    let address = "127.0.0.1:1".parse().unwrap();
+    let stats = fastdata_types::stats::ScanStats::default();
+    let scan = Scan {
+        principal: "p",
+        peer: Some(address),
+        table: "t",
+        snapshot_id: Some(1),
+        plan_digest: "d",
+        lane: Some(1),
+        outcome: "corrupt",
+        message: Some("m"),
+        rows: 1,
+        bytes: 1,
+        duration: Duration::ZERO,
+        wire: Duration::ZERO,
+        stats: &stats,
+    };
+    let events = [
+        Event::Start { version: "v" },
+        Event::Ready { listen: address, admin: Some(address), tls: true },
+        Event::Scan(scan),
+        Event::PlanFailed { principal: "p", peer: Some(address), table: Some("t"), error: &error },
+        Event::Reload { what: "w", failed: Some(&error) },
+        Event::Draining { streams: 1 },
+        Event::Stopped { cut: 1 },
+    ];
+    let fields = |event: &Event| event.fields().into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+    let found: Vec<(String, String)> = events.iter().map(|event| (event.name().to_owned(), fields(event))).collect();
+    let listed: Vec<(String, String)> = operations("| event |").into_iter().map(|row| (row[0].clone(), row[2].clone())).collect();
+    assert_eq!(listed, found);
+}
+
+/// The defaults in docs/operations.md are those of the code.
+#[test]
+fn the_table_of_limits_is_the_codes() {
+    use fastdata::serve::{http2, listen, requests};
+    use fastdata::telemetry::admin;
+    let limits = listen::Limits::default();
+    let expected = [
+        limits.connections.to_string(),
+        format!("{}, and half of all at most", listen::UNPROVEN),
+        format!("{} s", limits.handshake.as_secs()),
+        format!("{} s", limits.first_request.as_secs()),
+        format!("{} KiB", http2::HEADER_LIST_BYTES >> 10),
+        format!("{} s", requests::REQUEST_TIME.as_secs()),
+        format!("after {} s, within {} s", http2::PING_AFTER.as_secs(), http2::PING_TIMEOUT.as_secs()),
+        admin::CONNECTIONS.to_string(),
+    ];
+    let rows = operations("| limit |");
+    assert_eq!(rows.iter().map(|row| row[1].clone()).collect::<Vec<_>>(), expected);
+    assert!(rows.last().unwrap()[0].contains(&format!("at most {} s", admin::LIFE.as_secs())));
+}

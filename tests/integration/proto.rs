@@ -1,4 +1,4 @@
-//! `ScanRequest` is one thing in the proto, in JSON and in the code.
+//! `ScanRequest` is one thing in the proto, in JSON and in the code; our description of Flight is what the `arrow-flight` crate speaks.
 
 use crate::support::root;
 use fastdata_types::ScanRequest;
@@ -174,5 +174,120 @@ fn the_table_of_spellings_is_complete_and_true() {
         for flag in cells[3].split('`').filter(|part| part.starts_with("--")) {
             assert!(flags.contains(flag), "{flag} in docs/scan-request.md is no flag of scan");
         }
+    }
+}
+
+/// What the server hands out by reflection.
+fn served() -> DescriptorPool {
+    DescriptorPool::decode(fastdata::serve::reflection::DESCRIPTORS).expect("the descriptors are whole")
+}
+
+/// The `arrow-flight` crate's message with every field set, through our description of it and back.
+fn assert_same_flight_message<M: Message + Default + PartialEq + std::fmt::Debug>(theirs: &M) {
+    let whole = std::any::type_name::<M>();
+    let name = whole.rsplit("::").next().unwrap();
+    let descriptor = served().get_message_by_name(&format!("arrow.flight.protocol.{name}")).unwrap_or_else(|| panic!("no {name}"));
+    let dynamic = DynamicMessage::decode(descriptor, theirs.encode_to_vec().as_slice()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(dynamic.unknown_fields().count(), 0, "{name}");
+    let debug = format!("{theirs:?}");
+    for field in dynamic.descriptor().fields() {
+        assert!(dynamic.has_field(&field), "{name}.{}: the example sets every field", field.name());
+        assert!(debug.contains(&format!("{}: ", field.name())), "{name}.{} has another name there: {debug}", field.name());
+    }
+    assert_eq!(M::decode(dynamic.encode_to_vec().as_slice()).unwrap(), *theirs, "{name}");
+}
+
+#[test]
+fn our_description_of_flight_is_what_arrow_flight_speaks() {
+    use arrow_flight as flight;
+    let time = prost_reflect::prost_types::Timestamp { seconds: 1, nanos: 2 };
+    let bytes = || bytes::Bytes::from_static(b"b");
+    let descriptor = flight::FlightDescriptor { r#type: 2, cmd: bytes(), path: vec!["a".into(), "b".into()] };
+    let ticket = flight::Ticket { ticket: bytes() };
+    let location = flight::Location { uri: "u".into() };
+    let endpoint = flight::FlightEndpoint {
+        ticket: Some(ticket.clone()),
+        location: vec![location.clone()],
+        expiration_time: Some(time),
+        app_metadata: bytes(),
+    };
+    let info = flight::FlightInfo {
+        schema: bytes(),
+        flight_descriptor: Some(descriptor.clone()),
+        endpoint: vec![endpoint.clone(), endpoint.clone()],
+        total_records: -1,
+        total_bytes: 2,
+        ordered: true,
+        app_metadata: bytes(),
+    };
+    let poll = flight::PollInfo {
+        info: Some(info.clone()),
+        flight_descriptor: Some(descriptor.clone()),
+        progress: Some(0.5),
+        expiration_time: Some(time),
+    };
+    let data =
+        flight::FlightData { flight_descriptor: Some(descriptor.clone()), data_header: bytes(), app_metadata: bytes(), data_body: bytes() };
+    assert_same_flight_message(&descriptor);
+    assert_same_flight_message(&ticket);
+    assert_same_flight_message(&location);
+    assert_same_flight_message(&endpoint);
+    assert_same_flight_message(&info);
+    assert_same_flight_message(&poll);
+    assert_same_flight_message(&data);
+    assert_same_flight_message(&flight::HandshakeRequest { protocol_version: 1, payload: bytes() });
+    assert_same_flight_message(&flight::HandshakeResponse { protocol_version: 1, payload: bytes() });
+    assert_same_flight_message(&flight::BasicAuth { username: "u".into(), password: "p".into() });
+    assert_same_flight_message(&flight::Empty {});
+    assert_same_flight_message(&flight::ActionType { r#type: "t".into(), description: "d".into() });
+    assert_same_flight_message(&flight::Criteria { expression: bytes() });
+    assert_same_flight_message(&flight::Action { r#type: "t".into(), body: bytes() });
+    assert_same_flight_message(&flight::CancelFlightInfoRequest { info: Some(info) });
+    assert_same_flight_message(&flight::RenewFlightEndpointRequest { endpoint: Some(endpoint) });
+    assert_same_flight_message(&flight::Result { body: bytes() });
+    assert_same_flight_message(&flight::CancelFlightInfoResult { status: 3 });
+    assert_same_flight_message(&flight::SchemaResult { schema: bytes() });
+    assert_same_flight_message(&flight::PutResult { app_metadata: bytes() });
+    let described = served().all_messages().filter(|m| m.parent_file().package_name() == "arrow.flight.protocol").count();
+    assert_eq!(described, 20, "a message that is described is compared above");
+    for (name, number) in [("UNKNOWN", 0), ("PATH", 1), ("CMD", 2)] {
+        let kind = served().get_enum_by_name("arrow.flight.protocol.FlightDescriptor.DescriptorType").unwrap();
+        assert_eq!(kind.get_value_by_name(name).unwrap().number(), number);
+        assert_eq!(flight::flight_descriptor::DescriptorType::try_from(number).unwrap().as_str_name(), name);
+    }
+    for status in served().get_enum_by_name("arrow.flight.protocol.CancelStatus").unwrap().values() {
+        assert_eq!(flight::CancelStatus::try_from(status.number()).unwrap().as_str_name(), status.name());
+    }
+}
+
+#[test]
+fn the_flight_service_is_described_call_by_call() {
+    let service = served().get_service_by_name("arrow.flight.protocol.FlightService").unwrap();
+    let found: Vec<String> = service
+        .methods()
+        .map(|method| {
+            let stream = |streams: bool| if streams { "stream " } else { "" };
+            let (input, output) = (method.input(), method.output());
+            let (sends, answers) = (stream(method.is_client_streaming()), stream(method.is_server_streaming()));
+            format!("{}({sends}{}) {answers}{}", method.name(), input.name(), output.name())
+        })
+        .collect();
+    // As arrow_flight::flight_service_server::FlightService has them.
+    let expected = [
+        "Handshake(stream HandshakeRequest) stream HandshakeResponse",
+        "ListFlights(Criteria) stream FlightInfo",
+        "GetFlightInfo(FlightDescriptor) FlightInfo",
+        "PollFlightInfo(FlightDescriptor) PollInfo",
+        "GetSchema(FlightDescriptor) SchemaResult",
+        "DoGet(Ticket) stream FlightData",
+        "DoPut(stream FlightData) stream PutResult",
+        "DoExchange(stream FlightData) stream FlightData",
+        "DoAction(Action) stream Result",
+        "ListActions(Empty) stream ActionType",
+    ];
+    assert_eq!(found, expected);
+    for method in service.methods() {
+        let path = format!("/{}/{}", service.full_name(), method.name());
+        assert_eq!(fastdata::telemetry::metrics::Rpc::of_path(&path).name(), method.name(), "requests are counted by these names");
     }
 }

@@ -62,8 +62,12 @@ impl Room {
         assert!(waited.await.is_ok(), "never: {what}");
     }
 
+    async fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap()
+    }
+
     async fn client(&self) -> HealthClient<Channel> {
-        HealthClient::new(Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect().await.unwrap())
+        HealthClient::new(self.channel().await)
     }
 
     /// A good client is served.
@@ -369,4 +373,27 @@ async fn stopping_closes_the_socket_and_lets_requests_end() {
     assert_eq!(watch.message().await.unwrap().unwrap().status, 2, "a running stream hears of it");
     assert_eq!(watch.message().await.unwrap(), None);
     tokio::time::timeout(LONG, room.served).await.expect("nothing holds up the exit").unwrap();
+}
+
+#[tokio::test]
+async fn reflection_lists_and_describes_the_services() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+    let room = room(PATIENT, None, LONG).await;
+    let mut client = ServerReflectionClient::new(room.channel().await);
+    let ask = |request| ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+    let wanted = ["arrow.flight.protocol.FlightService", "fastdata.v1.ScanRequest", "grpc.health.v1.Health", "google.protobuf.Timestamp"];
+    let symbols = wanted.map(|symbol| ask(MessageRequest::FileContainingSymbol(symbol.into())));
+    let requests = [ask(MessageRequest::ListServices(String::new()))].into_iter().chain(symbols);
+    let answers = client.server_reflection_info(futures::stream::iter(requests.collect::<Vec<_>>())).await.unwrap().into_inner();
+    let answers: Vec<ServerReflectionResponse> = answers.map(Result::unwrap).collect().await;
+    let Some(MessageResponse::ListServicesResponse(services)) = &answers[0].message_response else { panic!("{:?}", answers[0]) };
+    let names: Vec<&str> = services.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"arrow.flight.protocol.FlightService") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+    for (answer, wanted) in answers[1..].iter().zip(wanted) {
+        let Some(MessageResponse::FileDescriptorResponse(files)) = &answer.message_response else { panic!("{wanted}: {answer:?}") };
+        assert!(!files.file_descriptor_proto.is_empty(), "{wanted}");
+    }
 }
