@@ -23,6 +23,10 @@ const RESETS_BY_ERROR: usize = 256;
 
 /// Sets the limits. `streams` are those one connection may have open at once.
 pub fn http2<L>(builder: Server<L>, streams: u32) -> Server<L> {
+    limited(builder, streams, PING_AFTER, PING_TIMEOUT)
+}
+
+pub(super) fn limited<L>(builder: Server<L>, streams: u32, ping_after: Duration, ping_timeout: Duration) -> Server<L> {
     builder
         .accept_http1(false)
         .max_concurrent_streams(streams.max(1))
@@ -31,8 +35,8 @@ pub fn http2<L>(builder: Server<L>, streams: u32) -> Server<L> {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_adaptive_window(Some(false))
-        .http2_keepalive_interval(Some(PING_AFTER))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .http2_keepalive_interval(Some(ping_after))
+        .http2_keepalive_timeout(Some(ping_timeout))
         .http2_max_pending_accept_reset_streams(Some(RESETS_BY_PEER))
         .http2_max_local_error_reset_streams(Some(RESETS_BY_ERROR))
 }

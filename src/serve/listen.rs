@@ -60,6 +60,10 @@ pub struct Incoming {
 
 /// Starts accepting. Must be called on a tokio runtime.
 pub fn incoming(listener: TcpListener, limits: Limits, tls: Option<TlsSource>, metrics: Metrics) -> Incoming {
+    start(TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE)), limits, tls, metrics)
+}
+
+fn start(sockets: impl Sockets, limits: Limits, tls: Option<TlsSource>, metrics: Metrics) -> Incoming {
     let connections = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
     // Every connection holds a place, so the queue never fills.
     let (queue, ready) = mpsc::channel(connections);
@@ -71,7 +75,6 @@ pub fn incoming(listener: TcpListener, limits: Limits, tls: Option<TlsSource>, m
         metrics,
         queue,
     };
-    let sockets = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
     Incoming { ready, accepting: tokio::spawn(accept(sockets, door)) }
 }
 
@@ -135,7 +138,12 @@ struct Door {
     queue: mpsc::Sender<Connection>,
 }
 
-async fn accept(mut sockets: TcpIncoming, door: Door) {
+/// What the system gives us: sockets, and failures that pass.
+trait Sockets: Stream<Item = io::Result<TcpStream>> + Unpin + Send + 'static {}
+
+impl<S: Stream<Item = io::Result<TcpStream>> + Unpin + Send + 'static> Sockets for S {}
+
+async fn accept(mut sockets: impl Sockets, door: Door) {
     let mut handshakes = JoinSet::new();
     let mut pause = PAUSES.0;
     loop {

@@ -1,7 +1,7 @@
 //! Raw sockets against the whole of it: accept loop, HTTP/2 limits, request times, with gRPC health as the service.
 
 use super::*;
-use crate::serve::http2::{HEADER_LIST_BYTES, http2};
+use crate::serve::http2::{HEADER_LIST_BYTES, PING_AFTER, PING_TIMEOUT, limited};
 use crate::serve::requests::Requests;
 use crate::serve::{health, reflection};
 use crate::telemetry::{Format, Telemetry};
@@ -25,12 +25,16 @@ struct Room {
 }
 
 async fn room(limits: Limits, tls: Option<TlsSource>, request_time: Duration) -> Room {
+    room_that_pings(limits, tls, request_time, (PING_AFTER, PING_TIMEOUT)).await
+}
+
+async fn room_that_pings(limits: Limits, tls: Option<TlsSource>, request_time: Duration, ping: (Duration, Duration)) -> Room {
     let telemetry = Telemetry::with_sink(Format::Json, Box::new(std::io::sink())).unwrap();
     telemetry.readiness.serving();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = incoming(listener, limits, tls, telemetry.metrics.clone());
-    let server = http2(Server::builder(), 100)
+    let server = limited(Server::builder(), 100, ping.0, ping.1)
         .layer(Requests::new(telemetry.metrics.clone(), request_time))
         .add_service(health::service(telemetry.readiness.clone()))
         .add_service(reflection::v1().unwrap())
@@ -214,24 +218,60 @@ async fn silent_connections_give_way_to_new_ones() {
     assert_eq!(room.refused(Refusal::Limit), 0.0);
 }
 
-fn authority() -> (CertificateDer<'static>, TlsSource) {
+/// A certificate for localhost that signs itself, and its key.
+fn certificate() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let certificate = made.cert.der().clone();
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
+    (made.cert.der().clone(), PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap())
+}
+
+fn roots(certificate: CertificateDer<'static>) -> rustls::RootCertStore {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    roots
+}
+
+/// A server's certificate, and settings with it that take clients of `client` where one is given.
+fn authority(client: Option<CertificateDer<'static>>) -> (CertificateDer<'static>, TlsSource) {
+    let (certificate, key) = certificate();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+    let builder = match client {
+        None => builder.with_no_client_auth(),
+        Some(client) => {
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots(client)), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let mut config = builder.with_single_cert(vec![certificate.clone()], key).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let config = Arc::new(config);
     (certificate, Arc::new(move || Arc::clone(&config)))
 }
 
+type ClientTls = tokio_rustls::client::TlsStream<TcpStream>;
+
+/// A TLS client that trusts `server` and shows `own`.
+async fn tls_client(
+    socket: TcpStream,
+    server: CertificateDer<'static>,
+    own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+) -> io::Result<ClientTls> {
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots(server));
+    let mut config = match own {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => builder.with_client_auth_cert(vec![certificate], key).unwrap(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connecting = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), socket);
+    tokio::time::timeout(LONG, connecting).await.expect("in time")
+}
+
 #[tokio::test]
 async fn a_tls_handshake_that_never_ends_is_cut_and_holds_nobody_up() {
-    let (certificate, tls) = authority();
+    let (certificate, tls) = authority(None);
     let room = room(Limits { handshake: 2 * SHORT, first_request: LONG, ..PATIENT }, Some(tls), LONG).await;
     let mut silent = room.raw().await;
     // The head of a ClientHello.
@@ -242,17 +282,7 @@ async fn a_tls_handshake_that_never_ends_is_cut_and_holds_nobody_up() {
     closed(&mut nonsense).await;
     assert_eq!(room.refused(Refusal::Handshake), 1.0);
 
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(certificate).unwrap();
-    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let good = connector.connect(ServerName::try_from("localhost").unwrap(), room.raw().await);
-    let mut good = tokio::time::timeout(LONG, good).await.expect("in time").unwrap();
+    let mut good = tls_client(room.raw().await, certificate, None).await.unwrap();
     good.write_all(&opening()).await.unwrap();
     let mut settings = [0; 9];
     good.read_exact(&mut settings).await.unwrap();
@@ -396,4 +426,74 @@ async fn reflection_lists_and_describes_the_services() {
         let Some(MessageResponse::FileDescriptorResponse(files)) = &answer.message_response else { panic!("{wanted}: {answer:?}") };
         assert!(!files.file_descriptor_proto.is_empty(), "{wanted}");
     }
+}
+
+#[tokio::test]
+async fn requests_know_the_peer_and_its_certificate() {
+    let (own, key) = certificate();
+    let (server, tls) = authority(Some(own.clone()));
+    let metrics = Metrics::new();
+    for (tls, certificate) in [(None, None), (Some(tls), Some(own.clone()))] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let secure = tls.is_some();
+        let mut connections = incoming(listener, PATIENT, tls, metrics.clone());
+        let socket = TcpStream::connect(address).await.unwrap();
+        let local = socket.local_addr().unwrap();
+        let client = tokio::spawn({
+            let (server, own, key) = (server.clone(), own.clone(), key.clone_key());
+            async move {
+                if secure {
+                    tls_client(socket, server, Some((own, key))).await.unwrap();
+                }
+            }
+        });
+        let connection = tokio::time::timeout(LONG, connections.next()).await.expect("in time").unwrap().unwrap();
+        let peer = tonic::transport::server::Connected::connect_info(&connection);
+        assert_eq!((peer.address, peer.certificate.as_deref()), (local, certificate.as_deref()));
+        client.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_is_missing_or_of_another_authority_is_refused() {
+    let (own, _) = certificate();
+    let (server, tls) = authority(Some(own));
+    let room = room(PATIENT, Some(tls), LONG).await;
+    for (refused, shown) in [(1.0, None), (2.0, Some(certificate()))] {
+        // With TLS 1.3 the client learns of it with its first read.
+        if let Ok(mut stream) = tls_client(room.raw().await, server.clone(), shown).await {
+            let mut byte = [0];
+            assert!(tokio::time::timeout(LONG, stream.read_exact(&mut byte)).await.expect("in time").is_err());
+        }
+        room.until("it is counted", |room| room.refused(Refusal::Handshake) == refused).await;
+    }
+}
+
+#[tokio::test]
+async fn headers_of_a_later_request_that_never_end_close_the_connection() {
+    let room = room_that_pings(PATIENT, None, LONG, (SHORT, SHORT)).await;
+    let mut idle = room.client().await;
+    idle.check(HealthCheckRequest::default()).await.unwrap();
+    let mut stream = room.raw().await;
+    let first = frame(HEADERS, END_HEADERS, 1, &headers(CHECK));
+    // Nothing may stand between the frames of a header block, so a client that stops there cannot answer a ping.
+    stream.write_all(&[opening(), first, frame(HEADERS, 0, 3, &headers(CHECK))].concat()).await.unwrap();
+    closed(&mut stream).await;
+    idle.check(HealthCheckRequest::default()).await.expect("one that answers pings stays");
+    assert_eq!(room.figure("fastdata_connections_accepted_total"), 2.0);
+}
+
+#[tokio::test]
+async fn failures_to_accept_end_nothing() {
+    let (metrics, listener) = (Metrics::new(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let socket = listener.accept().await.unwrap().0;
+    // No file descriptors, no memory, a peer that is gone.
+    let failures = [24, 12, 103].map(|errno| Err(io::Error::from_raw_os_error(errno)));
+    let sockets = futures::stream::iter(failures.into_iter().chain([Ok(socket)])).chain(futures::stream::pending());
+    let mut connections = start(Box::pin(sockets), PATIENT, None, metrics.clone());
+    let next = tokio::time::timeout(LONG, connections.next()).await.expect("in time").unwrap().unwrap();
+    assert_eq!(tonic::transport::server::Connected::connect_info(&next).address, client.local_addr().unwrap());
+    assert!(metrics.render().contains("fastdata_accept_errors_total 3\n"));
 }
