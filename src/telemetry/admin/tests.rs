@@ -78,7 +78,8 @@ async fn slow_clients_are_cut_and_do_not_keep_others_out() {
     }
     let began = Instant::now();
     assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 "), "they hold every place, for a time");
-    assert!(began.elapsed() < Duration::from_secs(30));
+    // hyper's own time for headers is 30 s: it is not what cuts them.
+    assert!(began.elapsed() < Duration::from_secs(20));
     for mut stream in slow {
         let mut rest = Vec::new();
         let _ = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest)).await.expect("a slow client is cut");
