@@ -10,5 +10,6 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 mod seen;
+pub mod facts;
 pub mod serve;
 pub mod telemetry;

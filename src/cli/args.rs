@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(test)]
+mod tests;
+
 const EXIT_CODES: &str = "\
 Exit status:
     0  done (also when the reader of a pipe went away)
@@ -87,7 +90,7 @@ impl Common {
                 "`serve`: it runs until it is stopped, and reads tables by name",
                 "leave it out",
             ),
-            Command::Scan(ScanArgs { server: Some(_), .. }) => (
+            _ if command.server().is_some_and(|args| args.server.is_some()) => (
                 vec![
                     ("--warehouse", warehouse),
                     ("--config", self.config.is_some()),
@@ -124,6 +127,10 @@ pub enum Command {
     Files(PlanArgs),
     /// Show what a scan would read, and what was ruled out by which rule
     Plan(PlanArgs),
+    /// Count the rows a scan would return, exactly
+    Count(PlanArgs),
+    /// Show the lanes that a scan would be cut into
+    Shards(ShardsArgs),
     /// Read rows
     Scan(ScanArgs),
     /// Serve tables over Arrow Flight (loopback only)
@@ -136,6 +143,34 @@ pub enum Command {
     Doctor(DoctorArgs),
 }
 
+impl Command {
+    /// The flags that name a server, of commands that have them.
+    fn server(&self) -> Option<&ServerArgs> {
+        match self {
+            Command::Tables(args) => Some(&args.server),
+            Command::Describe(args) | Command::Snapshots(args) => Some(&args.server),
+            Command::Files(args) | Command::Plan(args) | Command::Count(args) => Some(&args.server),
+            Command::Shards(args) => Some(&args.plan.server),
+            Command::Scan(args) => Some(&args.server),
+            Command::Serve(_) | Command::Demo(_) | Command::Doctor(_) => None,
+        }
+    }
+}
+
+/// A fastdata server to ask, instead of reading here.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// Ask a fastdata server instead: grpc://HOST:PORT
+    #[arg(long, value_name = "URI")]
+    pub server: Option<String>,
+    /// The file that holds the token to send to the server
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub token_file: Option<PathBuf>,
+    /// The file of certificates (PEM) that the server's is checked against
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub ca: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub struct TablesArgs {
     /// Only this namespace (or catalog.namespace)
@@ -143,6 +178,8 @@ pub struct TablesArgs {
     /// table or json
     #[arg(short = 'o', long, value_enum, default_value_t = Listing::Table)]
     pub format: Listing,
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +189,8 @@ pub struct TableArgs {
     /// table or json
     #[arg(short = 'o', long, value_enum, default_value_t = Listing::Table)]
     pub format: Listing,
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -211,6 +250,17 @@ pub struct PlanArgs {
     /// table or json
     #[arg(short = 'o', long, value_enum, default_value_t = Listing::Table)]
     pub format: Listing,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ShardsArgs {
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// How many lanes, 1 to 4096
+    #[arg(short = 'n', long, value_name = "N")]
+    pub shards: u32,
 }
 
 #[derive(Debug, Args)]
@@ -259,9 +309,8 @@ pub struct ScanArgs {
     /// Print what the scan cost and where the time went, on standard error
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "text", value_name = "FORMAT")]
     pub stats: Option<StatsFormat>,
-    /// Pull from a fastdata server instead: grpc://HOST:PORT
-    #[arg(long, value_name = "URI")]
-    pub server: Option<String>,
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -428,33 +477,4 @@ fn parse_time(text: &str) -> Result<i64, String> {
     fastdata_types::value::parse_timestamp(text, 1_000_000_000)
         .map(|nanoseconds| nanoseconds.div_euclid(1_000_000))
         .ok_or_else(|| format!("'{text}' is no time; write 2026-01-31, 2026-01-31T12:00:00Z or milliseconds from the epoch"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn columns_split_at_commas_outside_quotes() {
-        assert_eq!(split_columns("a, b.c,\"x,y\"").unwrap(), ["a", "b.c", "\"x,y\""]);
-        assert_eq!(split_columns(r#""odd, ""q""".b,c"#).unwrap(), [r#""odd, ""q""".b"#, "c"]);
-        assert!(split_columns("a,,b").is_err());
-        assert!(split_columns("\"a").is_err());
-    }
-
-    #[test]
-    fn times_and_durations_parse() {
-        assert_eq!(parse_time("1970-01-01T00:00:01Z"), Ok(1000));
-        assert_eq!(parse_time("1970-01-02"), Ok(86_400_000));
-        assert_eq!(parse_time("17"), Ok(17));
-        assert!(parse_time("yesterday").is_err());
-        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
-        assert!(parse_duration("0").is_err());
-    }
 }

@@ -1,12 +1,14 @@
 //! The command line: flags in, rows or tables out, errors with the next step, documented exit statuses.
 
 pub mod args;
+mod count;
 mod demo;
 mod doctor;
 mod inspect;
 mod output;
 mod plan;
 mod progress;
+mod remote;
 mod scan;
 mod serve;
 mod text;
@@ -133,11 +135,13 @@ async fn watch(timeout: Option<Duration>) {
 async fn dispatch(cli: &Cli) -> Result<()> {
     let common = &cli.common;
     match &cli.command {
-        Command::Tables(args) => inspect::tables(&engine(common)?, args).await,
-        Command::Describe(args) => inspect::describe(&engine(common)?, args).await,
-        Command::Snapshots(args) => inspect::snapshots(&engine(common)?, args).await,
-        Command::Files(args) => plan::files(&engine(common)?, args).await,
-        Command::Plan(args) => plan::plan(&engine(common)?, args).await,
+        Command::Tables(args) => inspect::tables(common, args).await,
+        Command::Describe(args) => inspect::describe(common, args).await,
+        Command::Snapshots(args) => inspect::snapshots(common, args).await,
+        Command::Files(args) => plan::files(common, args).await,
+        Command::Plan(args) => plan::plan(common, args).await,
+        Command::Count(args) => count::count(common, args).await,
+        Command::Shards(args) => count::shards(common, args).await,
         Command::Scan(args) => scan::run(common, args).await,
         Command::Serve(args) => serve::run(common, args).await,
         Command::Doctor(args) => doctor::run(common, args).await,

@@ -31,8 +31,8 @@ pub async fn run(common: &Common, args: &ScanArgs) -> Result<()> {
     if let Some(shown) = shown {
         request.limit = Some(shown + 1);
     }
-    let source = match &args.server {
-        Some(server) => served(server, &request).await?,
+    let source = match super::remote::connect(&args.server).await? {
+        Some(client) => served(&client, &request).await?,
         None if request.lanes.is_some() => lanes(common, &request, args.lane).await?,
         None => embedded(common, &request).await?,
     };
@@ -85,8 +85,7 @@ async fn lanes(common: &Common, request: &ScanRequest, only: Option<u32>) -> Res
     })
 }
 
-async fn served(server: &str, request: &ScanRequest) -> Result<Source> {
-    let client = fastdata_client::Client::connect(server).await?;
+async fn served(client: &fastdata_client::Client, request: &ScanRequest) -> Result<Source> {
     let pull = client.scan(request).await?;
     let estimated = pull.rows_estimated.map(|rows| request.limit.map_or(rows, |limit| rows.min(limit as u64)));
     Ok(Source { schema: pull.schema, rows_estimated: estimated, stats: pull.stats, notes: pull.notes, batches: Box::pin(pull.batches) })

@@ -1,7 +1,8 @@
-//! The Flight service: four calls answered, the others `UNIMPLEMENTED`.
+//! The Flight service: plans, streams, listings and actions; the other calls are `UNIMPLEMENTED`.
 
 use super::status::status_of;
 use crate::engine::Engine;
+use crate::facts;
 use arrow::datatypes::Schema;
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::IpcWriteOptions;
@@ -13,8 +14,10 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
     IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
 };
+use bytes::Bytes;
 use fastdata_types::arrow_type::arrow_schema;
 use fastdata_types::flight::{PlanFacts, ScanEnd};
+use fastdata_types::listing::TableEntry;
 use fastdata_types::request::Compression;
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage, TableName};
@@ -23,6 +26,9 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
+
+/// A longer answer comes in several messages: clients refuse messages of more than 4 MiB unless told otherwise.
+const ANSWER_BYTES: usize = 1 << 20;
 
 pub struct Flight {
     engine: Arc<Engine>,
@@ -62,6 +68,22 @@ impl Flight {
             request.to_snapshot_id = request.to_snapshot_id.or(plan.snapshot_id);
         }
         Ok((request, plan))
+    }
+
+    /// The tables of the namespace that the criteria name; all, where they name none.
+    async fn listed(&self, criteria: &[u8]) -> Result<Vec<TableEntry>> {
+        let namespace = std::str::from_utf8(criteria)
+            .map_err(|_| Error::invalid(Stage::Serve, "the criteria are no UTF-8").advice("send the name of a namespace, or nothing"))?;
+        facts::tables(&self.engine, Some(namespace).filter(|name| !name.is_empty())).await
+    }
+
+    async fn answer(&self, action: &Action) -> Result<Vec<u8>> {
+        let answer = facts::actions::run(&self.engine, &action.r#type, &action.body).await?;
+        answer.ok_or_else(|| {
+            let known: Vec<&str> = facts::actions::ACTIONS.iter().map(|(name, _)| *name).collect();
+            Error::unsupported(Stage::Serve, format!("no action '{}'", action.r#type))
+                .advice(format!("the actions are: {}", known.join(", ")))
+        })
     }
 
     fn schema_of(request: &ScanRequest, plan: &ScanPlan) -> Result<Schema> {
@@ -180,12 +202,13 @@ impl FlightService for Flight {
         Ok(Response::new(with_end(without_panics(encoded.boxed()), stats).boxed()))
     }
 
-    async fn list_flights(&self, _: Request<Criteria>) -> Answer<Self::ListFlightsStream> {
-        let tables = self.engine.tables(None).await.map_err(|e| status_of(&e))?;
+    async fn list_flights(&self, request: Request<Criteria>) -> Answer<Self::ListFlightsStream> {
+        let tables = self.listed(&request.into_inner().expression).await.map_err(|e| status_of(&e))?;
         let flights = tables.into_iter().map(|table| {
-            let path: Vec<String> = table.reference.namespace.into_iter().chain([table.reference.name]).collect();
+            let path = TableName::parse_parts(&table.table).map_err(|e| status_of(&e))?;
+            let info = FlightInfo::new().with_descriptor(FlightDescriptor::new_path(path)).with_app_metadata(json(&table)?);
             // Schema and size cost a load of the table each: GetFlightInfo tells them.
-            Ok(FlightInfo::new().with_descriptor(FlightDescriptor::new_path(path)).with_total_records(-1).with_total_bytes(-1))
+            Ok(info.with_total_records(-1).with_total_bytes(-1))
         });
         Ok(Response::new(futures::stream::iter(flights.collect::<Vec<_>>()).boxed()))
     }
@@ -202,11 +225,15 @@ impl FlightService for Flight {
     async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Answer<Self::DoExchangeStream> {
         Err(Status::unimplemented("this server has no exchange"))
     }
-    async fn do_action(&self, _: Request<Action>) -> Answer<Self::DoActionStream> {
-        Err(Status::unimplemented("this server has no actions yet"))
+    async fn do_action(&self, request: Request<Action>) -> Answer<Self::DoActionStream> {
+        let mut rest = Bytes::from(self.answer(&request.into_inner()).await.map_err(|e| status_of(&e))?);
+        let part = move || (!rest.is_empty()).then(|| Ok(arrow_flight::Result { body: rest.split_to(rest.len().min(ANSWER_BYTES)) }));
+        Ok(Response::new(futures::stream::iter(std::iter::from_fn(part)).boxed()))
     }
     async fn list_actions(&self, _: Request<Empty>) -> Answer<Self::ListActionsStream> {
-        Ok(Response::new(futures::stream::empty().boxed()))
+        let actions = facts::actions::ACTIONS.iter();
+        let actions = actions.map(|(name, what)| Ok(ActionType { r#type: (*name).to_owned(), description: (*what).to_owned() }));
+        Ok(Response::new(futures::stream::iter(actions).boxed()))
     }
 }
 

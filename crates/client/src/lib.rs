@@ -4,6 +4,8 @@
 //! kind, its advice and whether repeating helps; a server that dies or falls silent is `unavailable`; a server's statistics join the
 //! client's when a stream ends. Resuming, retries and parallel endpoints come with the served protocol.
 
+mod actions;
+
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow_flight::decode::{DecodedFlightData, DecodedPayload};

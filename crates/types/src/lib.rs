@@ -15,6 +15,7 @@ pub mod error;
 pub mod expr;
 pub mod flight;
 pub mod lanes;
+pub mod listing;
 pub mod metadata;
 pub mod plan;
 pub mod proto;

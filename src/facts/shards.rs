@@ -1,0 +1,122 @@
+//! A scan cut into lanes, for those who share it out among workers.
+//!
+//! Contract: the request that comes back is pinned: whoever reads one lane of it, on any machine, reads the lane that was described, or gets
+//! another plan digest to compare with.
+
+use super::actions::{self, Answer, Body};
+use super::integer;
+use crate::engine::Engine;
+use fastdata_types::lanes::{Lane, PlanDigest};
+use fastdata_types::plan::{Block, Extent};
+use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardsRequest {
+    pub request: ScanRequest,
+    /// How many lanes; 1 to 4096.
+    pub shards: u32,
+}
+
+impl Body for ShardsRequest {
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|e| {
+            Error::invalid(Stage::Request, format!("shards: {e}"))
+                .advice("send JSON: {\"request\": {\"table\": \"ns.table\"}, \"shards\": 8}")
+        })
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        super::json(self).map(String::into_bytes)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shards {
+    /// As it was sent, with its lanes and its snapshot.
+    pub request: ScanRequest,
+    pub plan_digest: PlanDigest,
+    /// `None` for a table without snapshots.
+    #[serde(with = "integer::optional")]
+    pub snapshot_id: Option<i64>,
+    pub shards: Vec<Shard>,
+}
+
+/// One lane, by the manifests: rows and bytes are before filters and deletes, and those of a part of a file its share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    pub lane: u32,
+    #[serde(with = "integer")]
+    pub rows: u64,
+    #[serde(with = "integer")]
+    pub bytes: u64,
+    /// Data files that it reads of.
+    pub files: u64,
+    pub blocks: u64,
+}
+
+impl Answer for Shards {
+    const ACTION: &'static str = actions::SHARDS;
+    type Request = ShardsRequest;
+
+    async fn of(engine: &Engine, asked: &ShardsRequest) -> Result<Self> {
+        if asked.request.lanes.is_some_and(|lanes| lanes != asked.shards) {
+            return Err(Error::invalid(Stage::Request, "the request has another number of lanes than shards are asked for")
+                .advice("leave lanes out of the request"));
+        }
+        let mut request = ScanRequest { lanes: Some(asked.shards), ..asked.request.clone() };
+        let plan = Arc::new(engine.plan(&request).await?);
+        pin(&mut request, &plan);
+        let lanes = engine.lanes(Arc::clone(&plan), &request)?.lanes;
+        Ok(Shards {
+            request,
+            plan_digest: lanes.digest,
+            snapshot_id: lanes.snapshot_id,
+            shards: lanes.lanes.iter().map(|lane| Shard::of(&plan, lane)).collect(),
+        })
+    }
+}
+
+/// Names the snapshot, where that reads the same: a snapshot by its id is read in its own schema, a branch in the table's current one. Where they
+/// differ the request stays as it is, and only the plan digest tells a later state.
+fn pin(request: &mut ScanRequest, plan: &ScanPlan) {
+    if request.from_snapshot_id.is_some() {
+        request.to_snapshot_id = plan.snapshot_id;
+        return;
+    }
+    let metadata = &plan.table.metadata;
+    let Some(snapshot) = plan.snapshot_id.and_then(|id| metadata.snapshot(id)) else { return };
+    if snapshot.schema_id.unwrap_or(metadata.current_schema_id) == plan.schema.id {
+        (request.r#ref, request.as_of_ms, request.snapshot_id) = (None, None, Some(snapshot.id));
+    }
+}
+
+impl Shard {
+    fn of(plan: &ScanPlan, lane: &Lane) -> Shard {
+        let blocks = || lane.parts.iter().flat_map(|part| &part.blocks);
+        Shard {
+            lane: lane.number,
+            rows: lane.rows(),
+            bytes: blocks().map(|block| bytes_of(plan, block)).fold(0, u64::saturating_add),
+            files: blocks().map(|block| block.file).collect::<BTreeSet<_>>().len() as u64,
+            blocks: blocks().count() as u64,
+        }
+    }
+}
+
+/// Bytes of a block: for a range of rows its share of the file's.
+fn bytes_of(plan: &ScanPlan, block: &Block) -> u64 {
+    match (block.extent, plan.files.get(block.file as usize)) {
+        (Extent::Bytes { start, end }, _) => end.saturating_sub(start),
+        (Extent::Rows { start, end }, Some(file)) => {
+            let rows = end.min(file.record_count).saturating_sub(start);
+            let share = u128::from(file.file_size) * u128::from(rows) / u128::from(file.record_count.max(1));
+            u64::try_from(share).unwrap_or(u64::MAX)
+        }
+        (Extent::Rows { .. }, None) => 0,
+    }
+}
