@@ -10,19 +10,24 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A server on a free port, ended when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    uri: String,
+    pub(crate) uri: String,
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(crate) fn start() -> Server {
         Server::of(warehouse())
     }
 
     fn of(warehouse: &Path) -> Server {
-        let mut child =
-            fastdata(warehouse).args(["serve", "--warehouse", "w", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+        Server::with(warehouse, &["--warehouse", "w"])
+    }
+
+    /// Of what the arguments and the configuration in the directory name.
+    pub(crate) fn with(directory: &Path, arguments: &[&str]) -> Server {
+        let serve = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        let mut child = fastdata(directory).args(serve).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let uri = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("unexpected first line: {line}")).to_owned();

@@ -7,6 +7,7 @@ mod cells;
 mod command_line;
 mod corpus;
 mod documents;
+mod facts;
 mod flight;
 mod fuzzed;
 mod hostile;
