@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Peak memory beside the budget, in MiB.
-pub(crate) const HEADROOM_MIB: u64 = 256;
+pub(crate) const HEADROOM_MIB: u64 = 128;
 pub(crate) const BUDGET_MIB: u64 = 64;
 
 /// Runs commands under limits and without a network; one answer each.
