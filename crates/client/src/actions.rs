@@ -14,7 +14,7 @@ impl Client {
     /// What an action answers. A long answer comes in several messages; this is all of it.
     pub async fn action(&self, kind: &str, body: Vec<u8>) -> Result<Vec<u8>> {
         let action = Action { r#type: kind.to_owned(), body: body.into() };
-        let mut messages = self.flight().do_action(action).await.map_err(|e| self.error_of(e))?;
+        let mut messages = self.flight().await?.do_action(action).await.map_err(|e| self.error_of(e))?;
         let mut answer = Vec::new();
         while let Some(part) = messages.try_next().await.map_err(|e| self.error_of(e))? {
             if answer.len() + part.len() > MOST_BYTES {
@@ -29,7 +29,7 @@ impl Client {
     /// Every table that the server lists, or those of one namespace (`ns` or `catalog.ns`).
     pub async fn tables(&self, namespace: Option<&str>) -> Result<Vec<TableEntry>> {
         let criteria = Bytes::from(namespace.unwrap_or_default().to_owned());
-        let flights = self.flight().list_flights(criteria).await.map_err(|e| self.error_of(e))?;
+        let flights = self.flight().await?.list_flights(criteria).await.map_err(|e| self.error_of(e))?;
         let entry = |flight: arrow_flight::FlightInfo| {
             let entry = serde_json::from_slice(&flight.app_metadata).map_err(|e| {
                 Error::corrupt(Stage::Client, format!("the server's list of tables does not decode: {e}"))

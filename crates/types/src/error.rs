@@ -209,6 +209,19 @@ impl Error {
         self
     }
 
+    /// The same error for another who waited for it, without its source.
+    pub fn copy(&self) -> Self {
+        let Inner { kind, stage, retryable, message, advice, source: _ } = &*self.0;
+        Error(Box::new(Inner {
+            kind: *kind,
+            stage: *stage,
+            retryable: *retryable,
+            message: message.clone(),
+            advice: advice.clone(),
+            source: None,
+        }))
+    }
+
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }

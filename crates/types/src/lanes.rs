@@ -116,6 +116,45 @@ impl LanePlan {
         })
     }
 
+    /// The plan in which a lane has only some of its parts (half open). Positions in it count from the first of them, and belong to plans with the
+    /// same first part.
+    pub fn part_of(&self, number: u32, (first, end): (u32, u32)) -> Result<LanePlan> {
+        let lane = self.lane(number)?;
+        let end = (end as usize).min(lane.parts.len());
+        let parts = lane.parts.get(first as usize..end).ok_or_else(|| {
+            Error::invalid(Stage::Request, format!("parts {first} to {end} of lane {number}, which has {}", lane.parts.len()))
+        })?;
+        let mut plan = self.clone();
+        if let Some(lane) = plan.lanes.get_mut(number as usize) {
+            *lane = Lane { number, parts: parts.to_vec() };
+        }
+        if first > 0 {
+            let hash = xxhash_rust::xxh3::xxh3_128(&[self.digest.0.as_slice(), &first.to_le_bytes()].concat());
+            plan.digest = PlanDigest(hash.to_le_bytes());
+        }
+        Ok(plan)
+    }
+
+    /// Where the rest of a lane behind a position can be cut in two of about equal size: the first part of the second half. `None` where
+    /// the rest is one part, or where the position does not say which part it lies in.
+    pub fn middle(&self, number: u32, position: &LanePosition) -> Result<Option<u32>> {
+        let lane = self.lane(number)?;
+        let first = match position.hint {
+            Some(hint) => hint.part,
+            None if position.rows == 0 => 0,
+            None => return Ok(None),
+        };
+        let rest = lane.parts.get(first as usize..).unwrap_or_default();
+        let half = rest.iter().map(|part| part.rows).fold(0, u64::saturating_add) / 2;
+        let mut before = 0u64;
+        let taken = rest.iter().take_while(|part| {
+            before = before.saturating_add(part.rows);
+            before <= half
+        });
+        let taken = taken.count().max(1);
+        Ok((taken < rest.len()).then(|| first + taken as u32))
+    }
+
     /// The lane that a position belongs to and a position that can be trusted, or why not.
     pub fn check(&self, number: u32, position: &LanePosition) -> Result<()> {
         let lane = self.lane(number)?;

@@ -13,7 +13,6 @@ pub mod budget;
 pub mod catalog;
 pub mod error;
 pub mod expr;
-pub mod flight;
 pub mod lanes;
 pub mod listing;
 pub mod metadata;

@@ -13,6 +13,8 @@ use std::collections::HashMap;
 /// `google.protobuf.Any`'s type URL of a scan request; the part before the slash is not looked at.
 pub const SCAN_REQUEST_TYPE: &str = "type.googleapis.com/fastdata.v1.ScanRequest";
 
+const ERROR_DETAIL_TYPE: &str = "type.googleapis.com/fastdata.v1.ErrorDetail";
+
 #[derive(Clone, PartialEq, Message)]
 pub struct Any {
     #[prost(string, tag = "1")]
@@ -121,6 +123,8 @@ pub struct ScanStats {
     pub consumer_us: u64,
     #[prost(uint64, tag = "20")]
     pub total_us: u64,
+    #[prost(uint64, tag = "21")]
+    pub wire_us: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -135,6 +139,17 @@ pub struct ErrorDetail {
     pub message: String,
     #[prost(string, tag = "5")]
     pub advice: String,
+}
+
+/// `google.rpc.Status`, which gRPC carries beside a status.
+#[derive(Clone, PartialEq, Message)]
+struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -256,7 +271,7 @@ same_fields!(lanes::Hint, Hint: part, offset, check);
 same_fields!(
     stats::ScanStats, ScanStats: rows, batches, bytes_returned, rows_decoded, rows_deleted, rows_filtered, files_read, row_groups_read,
     row_groups_pruned, delete_files_read, requests, bytes_fetched, retries, planning_us, storage_us, decode_us, filter_us, delete_us,
-    consumer_us, total_us
+    consumer_us, total_us, wire_us
 );
 
 impl From<lanes::LanePosition> for LanePosition {
@@ -309,6 +324,19 @@ impl From<&Error> for ErrorDetail {
 }
 
 impl ErrorDetail {
+    /// As the details of a gRPC status: a `google.rpc.Status` with this inside.
+    pub fn to_status(&self, code: i32, message: String) -> Vec<u8> {
+        let detail = Any { type_url: ERROR_DETAIL_TYPE.to_owned(), value: self.encode_to_vec() };
+        RpcStatus { code, message, details: vec![detail] }.encode_to_vec()
+    }
+
+    /// From the details of a gRPC status, if they are ours.
+    pub fn from_status(details: &[u8]) -> Option<ErrorDetail> {
+        let status = RpcStatus::decode(details).ok()?;
+        let detail = status.details.iter().find(|detail| detail.type_url.rsplit('/').next() == ERROR_DETAIL_TYPE.rsplit('/').next())?;
+        ErrorDetail::decode(detail.value.as_slice()).ok()
+    }
+
     /// The error as it was on the other side; a kind of a later version is `internal` here.
     pub fn into_error(self) -> Error {
         let kind = ErrorKind::from_name(&self.kind).unwrap_or(ErrorKind::Internal);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One struct for every outlet: `--stats`, the log, and later the end record and metrics. Times are in microseconds; `decode`,
+/// One struct for every outlet: `--stats`, the log, the end record and metrics. Times are in microseconds; `decode`,
 /// `filter` and `delete` are summed over threads, the others are wall time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -32,6 +32,8 @@ pub struct ScanStats {
     /// Waiting for the consumer to take a batch.
     pub consumer_us: u64,
     pub total_us: u64,
+    /// Making messages of batches; only a server does.
+    pub wire_us: u64,
 }
 
 impl ScanStats {
@@ -95,6 +97,7 @@ collector!(
     delete_us,
     consumer_us,
     total_us,
+    wire_us,
 );
 
 impl StatsCollector {

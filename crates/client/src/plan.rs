@@ -1,0 +1,168 @@
+//! A scan as a server planned it: its schema, its lanes, and the tickets to them.
+
+use crate::lane::LaneStream;
+use crate::status::decoded;
+use crate::{Client, RETRY_FIRST, RETRY_LONGEST};
+use arrow::datatypes::SchemaRef;
+use arrow_flight::{FlightDescriptor, FlightInfo, Ticket};
+use fastdata_types::lanes::{Cursor, LanePosition, PlanDigest, ShuffleKey};
+use fastdata_types::proto::{self, PlanMetadata};
+use fastdata_types::stats::StatsCollector;
+use fastdata_types::{Error, ErrorKind, Result, ScanRequest, Stage};
+use prost::Message;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+/// A planned scan. Cheap to clone; clones share tickets that were renewed.
+#[derive(Clone)]
+pub struct Plan {
+    pub(crate) client: Client,
+    pub request: ScanRequest,
+    pub schema: SchemaRef,
+    pub digest: PlanDigest,
+    pub metadata: Arc<PlanMetadata>,
+    /// Before filters and deletes; `None` where the server does not say.
+    pub rows_estimated: Option<u64>,
+    tickets: Arc<RwLock<Vec<Ticket>>>,
+    renewing: Arc<tokio::sync::Mutex<u64>>,
+}
+
+impl Client {
+    /// Plans a scan on the server; a server that cannot be reached is tried again.
+    pub async fn plan(&self, request: &ScanRequest) -> Result<Plan> {
+        let started = Instant::now();
+        let mut pause = RETRY_FIRST;
+        let info = loop {
+            match self.flight_info(request).await {
+                Err(error) if error.retryable() && started.elapsed() < self.retry_for => {
+                    tracing::debug!(%error, "planning again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_LONGEST);
+                    if error.kind() == ErrorKind::Unavailable {
+                        self.reconnect().await;
+                    }
+                }
+                info => break info?,
+            }
+        };
+        let metadata: PlanMetadata = decoded(&info.app_metadata, "plan metadata")?;
+        let digest = metadata.plan_digest.parse().map_err(|e: Error| {
+            Error::corrupt(Stage::Client, format!("server {} is no fastdata server, or of another version", self.server)).source(e)
+        })?;
+        let schema = info
+            .clone()
+            .try_decode_schema()
+            .map_err(|e| Error::corrupt(Stage::Client, format!("the server's schema does not decode: {e}")))?;
+        Ok(Plan {
+            client: self.clone(),
+            request: request.clone(),
+            schema: Arc::new(schema),
+            digest,
+            rows_estimated: u64::try_from(info.total_records).ok(),
+            tickets: Arc::new(RwLock::new(tickets_of(info)?)),
+            metadata: Arc::new(metadata),
+            renewing: Arc::default(),
+        })
+    }
+
+    async fn flight_info(&self, request: &ScanRequest) -> Result<FlightInfo> {
+        let descriptor = FlightDescriptor::new_cmd(request.to_command());
+        self.flight().await?.get_flight_info(descriptor).await.map_err(|e| self.error_of(e))
+    }
+}
+
+fn tickets_of(info: FlightInfo) -> Result<Vec<Ticket>> {
+    let missing = || Error::corrupt(Stage::Client, "the server sent an endpoint without a ticket");
+    info.endpoint.into_iter().map(|endpoint| endpoint.ticket.ok_or_else(missing)).collect()
+}
+
+impl Plan {
+    pub fn lanes(&self) -> u32 {
+        self.tickets.read().unwrap_or_else(PoisonError::into_inner).len() as u32
+    }
+
+    /// What the person who asked should know.
+    pub fn notes(&self) -> &[String] {
+        &self.metadata.notes
+    }
+
+    /// Rows of a lane before filters and deletes, where the server says.
+    pub fn lane_rows(&self, lane: u32) -> Option<u64> {
+        self.metadata.lane_rows.get(lane as usize).copied()
+    }
+
+    fn shuffle(&self) -> Option<ShuffleKey> {
+        self.request.shuffle.map(|shuffle| ShuffleKey { seed: shuffle.seed, epoch: shuffle.epoch })
+    }
+
+    /// A cursor at the beginning of every lane.
+    pub fn start(&self) -> Cursor {
+        Cursor {
+            plan_digest: self.digest,
+            snapshot_id: self.metadata.snapshot_id,
+            shuffle: self.shuffle(),
+            lanes: self.lanes(),
+            positions: Default::default(),
+        }
+    }
+
+    /// Refuses a cursor of another plan, snapshot, epoch or number of lanes.
+    pub fn check(&self, cursor: &Cursor) -> Result<()> {
+        Cursor::merge([self.start(), cursor.clone()]).map(drop)
+    }
+
+    /// Reads a lane from a position on.
+    pub fn lane(&self, lane: u32, position: LanePosition, stats: Arc<StatsCollector>) -> Result<LaneStream> {
+        self.ticket(lane, position)?;
+        Ok(LaneStream::new(self.clone(), lane, position, stats))
+    }
+
+    pub(crate) fn ticket(&self, lane: u32, position: LanePosition) -> Result<Ticket> {
+        let tickets = self.tickets.read().unwrap_or_else(PoisonError::into_inner);
+        let ticket = tickets.get(lane as usize).ok_or_else(|| {
+            Error::invalid(Stage::Client, format!("lane {lane} of a plan of {} lanes", tickets.len())).advice("lanes are numbered from 0")
+        })?;
+        if position == LanePosition::default() {
+            return Ok(ticket.clone());
+        }
+        let start = proto::Ticket { sealed: vec![], start: Some(position.into()) }.encode_to_vec();
+        Ok(Ticket::new([ticket.ticket.as_ref(), &start].concat()))
+    }
+
+    /// How often the tickets were renewed: what a caller gives back to [`Plan::renew`].
+    pub(crate) async fn generation(&self) -> u64 {
+        *self.renewing.lock().await
+    }
+
+    /// Plans the same scan again for new tickets, unless another lane did so since `generation`.
+    pub(crate) async fn renew(&self, generation: u64) -> Result<()> {
+        let mut renewed = self.renewing.lock().await;
+        if *renewed != generation {
+            return Ok(());
+        }
+        let again = self.client.plan(&self.request).await?;
+        // Commits since then do not belong to this scan.
+        let again = if again.digest == self.digest { again } else { self.client.plan(&self.pinned()).await? };
+        if again.digest != self.digest {
+            return Err(Error::new(ErrorKind::PlanMismatch, Stage::Client, "the scan can no longer be planned as it was begun")
+                .advice("the table's schema, the server's version or the rights on it have changed: begin the scan again"));
+        }
+        let tickets = std::mem::take(&mut *again.tickets.write().unwrap_or_else(PoisonError::into_inner));
+        *self.tickets.write().unwrap_or_else(PoisonError::into_inner) = tickets;
+        *renewed += 1;
+        Ok(())
+    }
+
+    /// The request at the snapshot that the plan chose.
+    fn pinned(&self) -> ScanRequest {
+        let mut request = self.request.clone();
+        match request.from_snapshot_id {
+            Some(_) => request.to_snapshot_id = request.to_snapshot_id.or(self.metadata.snapshot_id),
+            None => {
+                (request.r#ref, request.as_of_ms) = (None, None);
+                request.snapshot_id = self.metadata.snapshot_id;
+            }
+        }
+        request
+    }
+}
