@@ -78,7 +78,7 @@ pub fn engine(settings: &Settings, warehouse: Option<&Path>, paths: Paths) -> Re
         catalogs: Arc::new(catalogs),
         default_catalog,
         paths,
-        budget: MemoryBudget::new(settings.memory),
+        budget: MemoryBudget::new(settings.memory()),
         pool: Arc::new(pool),
         access: Arc::new(Everything),
     })

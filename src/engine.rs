@@ -5,6 +5,7 @@
 //! not grant does not exist, in whatever is asked, so that no surface can pass around it.
 
 use crate::seen::{self, SeenCatalog};
+use arrow::datatypes::SchemaRef;
 use fastdata_plan as plan;
 use fastdata_read::{LaneStart, LaneStream, ReadContext, ReadOptions};
 use fastdata_types::access::by_current_names;
@@ -64,16 +65,29 @@ pub struct Means {
 }
 
 /// The snapshot and schema that an earlier plan chose, so that commits made since do not show.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pin {
     pub table_uuid: Option<String>,
     pub snapshot_id: Option<i64>,
     pub schema_id: i32,
 }
 
-impl Pin {
-    pub fn of(plan: &ScanPlan) -> Pin {
-        Pin { table_uuid: plan.table.metadata.uuid.clone(), snapshot_id: plan.snapshot_id, schema_id: plan.schema.id }
+/// A table as it was loaded for the caller. What of it they may be told goes through the plans made of it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    state: Arc<TableState>,
+    grant: Grant,
+}
+
+impl Lanes {
+    /// The schema of every lane's batches.
+    pub fn schema(&self) -> Result<SchemaRef> {
+        Ok(Arc::new(arrow_schema(&self.plan.projection, self.request.strings)?))
+    }
+
+    /// With some parts of a lane only.
+    pub fn part_of(&self, lane: u32, parts: (u32, u32)) -> Result<Lanes> {
+        Ok(Lanes { lanes: Arc::new(self.lanes.part_of(lane, parts)?), ..self.clone() })
     }
 }
 
@@ -101,6 +115,11 @@ impl Engine {
         let visible_default = self.default_catalog.clone().filter(|name| catalogs.contains_key(name));
         let only = || catalogs.keys().next().filter(|_| catalogs.len() == 1).cloned();
         Engine { default_catalog: visible_default.or_else(only), catalogs: Arc::new(catalogs), paths: None, access, ..self.clone() }
+    }
+
+    /// The engine with a memory budget of its own.
+    pub fn within(&self, bytes: u64) -> Engine {
+        Engine { budget: MemoryBudget::new(bytes), ..self.clone() }
     }
 
     pub fn budget(&self) -> &Arc<MemoryBudget> {
@@ -205,41 +224,66 @@ impl Engine {
             .advice(format!("start the name with one of: {}; or set default-catalog", hint.join(", "))))
     }
 
+    /// Loads a table once for several questions.
+    pub async fn load(&self, reference: &str) -> Result<Loaded> {
+        let (state, grant) = self.resolve(reference).await?;
+        Ok(Loaded { state: Arc::new(state), grant })
+    }
+
+    /// The snapshot and schema that a request chooses now.
+    pub fn pin(&self, table: &Loaded, request: &ScanRequest) -> Result<Pin> {
+        let selection = plan::select(&table.state.metadata, request)?;
+        let uuid = table.state.metadata.uuid.clone();
+        Ok(Pin { table_uuid: uuid, snapshot_id: selection.snapshot_id(), schema_id: selection.schema().id })
+    }
+
     /// Decides what a scan would read, without reading it.
     pub async fn plan(&self, request: &ScanRequest) -> Result<ScanPlan> {
         request.validate()?;
-        let (table, grant) = self.resolve(&request.table).await?;
-        let selection = plan::select(&table.metadata, request)?;
-        self.plan_selected(Arc::new(table), grant, request, selection).await
+        let table = self.load(&request.table).await?;
+        let selection = plan::select(&table.state.metadata, request)?;
+        self.plan_selected(&table, request, selection).await
     }
 
-    /// Plans the same request again at the snapshot and schema of an earlier plan.
-    pub async fn plan_pinned(&self, request: &ScanRequest, pin: &Pin) -> Result<ScanPlan> {
-        request.validate()?;
-        let (table, grant) = self.resolve(&request.table).await?;
-        if table.metadata.uuid != pin.table_uuid {
+    /// Plans a request at the snapshot and schema that were chosen for it before.
+    pub async fn plan_at(&self, table: &Loaded, request: &ScanRequest, pin: &Pin) -> Result<ScanPlan> {
+        self.plan_selected(table, request, self.selection_at(table, request, pin)?).await
+    }
+
+    /// Whether what was chosen for a request is still there.
+    pub fn check_pin(&self, table: &Loaded, request: &ScanRequest, pin: &Pin) -> Result<()> {
+        self.selection_at(table, request, pin).map(drop)
+    }
+
+    fn selection_at(&self, table: &Loaded, request: &ScanRequest, pin: &Pin) -> Result<plan::Selection> {
+        let metadata = &table.state.metadata;
+        if metadata.uuid != pin.table_uuid {
             return Err(Error::not_found(
                 Stage::Request,
                 format!("table '{}' was dropped and made again since it was planned", request.table),
             )
             .advice("plan the scan again"));
         }
-        let selection = plan::select_pinned(&table.metadata, request, pin.snapshot_id, pin.schema_id)?;
-        self.plan_selected(Arc::new(table), grant, request, selection).await
+        plan::select_pinned(metadata, request, pin.snapshot_id, pin.schema_id)
     }
 
-    async fn plan_selected(
-        &self,
-        table: Arc<TableState>,
-        grant: Grant,
-        request: &ScanRequest,
-        selection: plan::Selection,
-    ) -> Result<ScanPlan> {
+    /// The schema of a scan's batches, from the table's metadata alone.
+    pub async fn schema(&self, request: &ScanRequest) -> Result<SchemaRef> {
+        request.validate()?;
+        let table = self.load(&request.table).await?;
+        let selection = plan::select(&table.state.metadata, request)?;
+        let visible = Visible::of(&table.state, &table.grant, &selection)?;
+        visible.filter(request)?;
+        Ok(Arc::new(arrow_schema(&visible.project(request)?, request.strings)?))
+    }
+
+    async fn plan_selected(&self, table: &Loaded, request: &ScanRequest, selection: plan::Selection) -> Result<ScanPlan> {
         let started = Instant::now();
-        let visible = Visible::of(&table, &grant, &selection)?;
+        let Loaded { state, grant } = table.clone();
+        let visible = Visible::of(&state, &grant, &selection)?;
         let projection = visible.project(request)?;
         let filter = visible.filter(request)?.map(Arc::new);
-        let mut plan = plan::plan(table, request, selection, projection, filter).await?;
+        let mut plan = plan::plan(state, request, selection, projection, filter).await?;
         plan.grant = grant;
         plan.report.planning_us = started.elapsed().as_micros() as u64;
         Ok(plan)
@@ -273,8 +317,8 @@ impl Engine {
 
     /// Reads lanes to their ends, one after the other.
     pub fn read_lanes(&self, of: Lanes, numbers: Vec<u32>) -> Result<BatchStream> {
-        let schema = Arc::new(arrow_schema(&of.plan.projection, of.request.strings)?);
-        let stats = self.stats_of(&of.plan);
+        let schema = of.schema()?;
+        let stats = Engine::stats_of(&of.plan);
         let (engine, shared) = (self.clone(), Arc::clone(&stats));
         let read = move |number| {
             let means = Means { budget: Arc::clone(&engine.budget), stats: Arc::clone(&shared) };
@@ -294,10 +338,11 @@ impl Engine {
     }
 
     fn context(&self, plan: &ScanPlan) -> ReadContext {
-        ReadContext { budget: Arc::clone(&self.budget), pool: Arc::clone(&self.pool), stats: self.stats_of(plan) }
+        ReadContext { budget: Arc::clone(&self.budget), pool: Arc::clone(&self.pool), stats: Engine::stats_of(plan) }
     }
 
-    fn stats_of(&self, plan: &ScanPlan) -> Arc<StatsCollector> {
+    /// Statistics that begin with what planning took.
+    pub fn stats_of(plan: &ScanPlan) -> Arc<StatsCollector> {
         let stats = StatsCollector::default();
         stats.planning_us.store(plan.report.planning_us, Ordering::Relaxed);
         Arc::new(stats)

@@ -9,7 +9,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod engine;
-mod seen;
 pub mod facts;
+mod seen;
 pub mod serve;
 pub mod telemetry;

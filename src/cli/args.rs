@@ -133,7 +133,7 @@ pub enum Command {
     Shards(ShardsArgs),
     /// Read rows
     Scan(ScanArgs),
-    /// Serve tables over Arrow Flight (loopback only)
+    /// Serve tables over Arrow Flight
     Serve(ServeArgs),
     /// Make a token for a caller of a server: the token on standard output, the line for the server's file on standard error
     Token(TokenArgs),
@@ -152,7 +152,7 @@ impl Command {
             Command::Files(args) | Command::Plan(args) | Command::Count(args) => Some(&args.server),
             Command::Shards(args) => Some(&args.plan.server),
             Command::Scan(args) => Some(&args.server),
-            Command::Serve(_) | Command::Demo(_) | Command::Doctor(_) => None,
+            Command::Serve(_) | Command::Token(_) | Command::Demo(_) | Command::Doctor(_) => None,
         }
     }
 }
@@ -160,15 +160,21 @@ impl Command {
 /// A fastdata server to ask, instead of reading here.
 #[derive(Debug, Args)]
 pub struct ServerArgs {
-    /// Ask a fastdata server instead: grpc://HOST:PORT
+    /// Ask a fastdata server instead: grpc://HOST:PORT or grpc+tls://HOST:PORT
     #[arg(long, value_name = "URI")]
     pub server: Option<String>,
-    /// The file that holds the token to send to the server
+    /// The file that holds the token to send to the server [default: FASTDATA_TOKEN, if it is set]
     #[arg(long, value_name = "FILE", requires = "server")]
     pub token_file: Option<PathBuf>,
     /// The file of certificates (PEM) that the server's is checked against
     #[arg(long, value_name = "FILE", requires = "server")]
     pub ca: Option<PathBuf>,
+    /// The file of the certificate (PEM) to show to a server that asks for one
+    #[arg(long, value_name = "FILE", requires_all = ["server", "key"])]
+    pub certificate: Option<PathBuf>,
+    /// The file of that certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub key: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -261,6 +267,9 @@ pub struct ShardsArgs {
     /// How many lanes, 1 to 4096
     #[arg(short = 'n', long, value_name = "N")]
     pub shards: u32,
+    /// Count the rows that each lane yields after filters and deletes, for runs that need equal steps
+    #[arg(long)]
+    pub exact: bool,
 }
 
 #[derive(Debug, Args)]
@@ -315,9 +324,31 @@ pub struct ScanArgs {
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8815")]
-    pub listen: SocketAddr,
+    /// Address to listen on; port 0 takes a free one; not loopback only with TLS [default: 127.0.0.1:8815]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Address of health checks and metrics (plain HTTP: /healthz, /readyz, /metrics) [default: none]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub admin: Option<SocketAddr>,
+    /// How lines of the log are written [default: text on a terminal, else json]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub log: Option<LogArg>,
+}
+
+impl ServeArgs {
+    pub fn log_format(&self) -> crate::telemetry::Format {
+        match self.log {
+            Some(LogArg::Text) => crate::telemetry::Format::Text,
+            Some(LogArg::Json) => crate::telemetry::Format::Json,
+            None => crate::telemetry::Format::of_stderr(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogArg {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ pub async fn count(common: &Common, args: &PlanArgs) -> Result<()> {
 }
 
 pub async fn shards(common: &Common, args: &ShardsArgs) -> Result<()> {
-    let request = ShardsRequest { request: args.plan.selection.request()?, shards: args.shards };
+    let request = ShardsRequest { request: args.plan.selection.request()?, shards: args.shards, exact: args.exact };
     let shards: Shards = remote::facts(common, &args.plan.server, &request).await?;
     match args.plan.format {
         Listing::Json => print(&format!("{}\n", facts::json(&shards)?)),
@@ -26,11 +26,12 @@ pub async fn shards(common: &Common, args: &ShardsArgs) -> Result<()> {
 
 fn shards_text(shards: &Shards) -> String {
     let snapshot = shards.snapshot_id.map_or("none: the table is empty".to_owned(), |id| id.to_string());
-    let mut rows = text::table(&["lane", "rows", "bytes", "files", "blocks"]);
+    let counted = shards.shards.iter().any(|shard| shard.exact_rows.is_some());
+    let mut rows = text::table(&["lane", if counted { "rows, counted" } else { "rows" }, "bytes", "files", "blocks"]);
     for shard in &shards.shards {
         rows.add_row(vec![
             shard.lane.to_string(),
-            text::count(shard.rows),
+            text::count(shard.exact_rows.unwrap_or(shard.rows)),
             text::bytes(shard.bytes),
             text::count(shard.files),
             text::count(shard.blocks),

@@ -42,7 +42,7 @@ pub async fn run(common: &Common, args: &DoctorArgs) -> Result<()> {
     let environment: Vec<(String, String)> = std::env::vars().collect();
     let described = config::read(&common.overrides(), &environment).map(|settings| {
         let file = settings.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |path| path.display().to_string());
-        format!("{file}; memory {}", text::bytes(settings.memory))
+        format!("{file}; memory {}", text::bytes(settings.memory()))
     });
     match (described, super::engine(common)) {
         (Ok(described), Ok(engine)) => {

@@ -154,6 +154,6 @@ async fn dispatch(cli: &Cli) -> Result<()> {
 fn engine(common: &Common) -> Result<Engine> {
     let environment: Vec<(String, String)> = std::env::vars().collect();
     let settings = config::read(&common.overrides(), &environment)?;
-    crate::allocator::return_early(settings.memory);
+    crate::allocator::return_early(settings.memory());
     assemble::engine(&settings, common.warehouse.as_deref(), Paths::Allowed { moved: common.moved })
 }

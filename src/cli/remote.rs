@@ -2,17 +2,33 @@
 
 use super::args::{Common, ServerArgs};
 use crate::facts::{Answer, Body};
-use fastdata_client::Client;
+use fastdata_client::{Client, ConnectOptions, Token};
 use fastdata_types::{Error, Result, Stage};
+
+/// Where a token is looked for that no file holds.
+pub const TOKEN_VARIABLE: &str = "FASTDATA_TOKEN";
 
 /// The server that the flags name, if they name one.
 pub async fn connect(args: &ServerArgs) -> Result<Option<Client>> {
     let Some(server) = &args.server else { return Ok(None) };
-    if args.token_file.is_some() || args.ca.is_some() {
-        return Err(Error::unsupported(Stage::Client, "this version sends no tokens and checks no certificates")
-            .advice("leave --token-file and --ca out: `fastdata serve` listens on loopback only"));
+    let options = ConnectOptions {
+        token: token(args)?,
+        ca: args.ca.clone(),
+        certificate: args.certificate.clone().zip(args.key.clone()),
+        ..Default::default()
+    };
+    Client::connect(server, options).await.map(Some)
+}
+
+/// Tokens come from files and variables, never from the command line, which everybody on the machine can read.
+fn token(args: &ServerArgs) -> Result<Option<Token>> {
+    if let Some(path) = &args.token_file {
+        let read = std::fs::read_to_string(path).map_err(|e| {
+            Error::invalid(Stage::Client, format!("{}: {e}", path.display())).advice("name a readable file that holds the token alone")
+        })?;
+        return Token::new(&read).map(Some);
     }
-    Client::connect(server).await.map(Some)
+    std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(|token| Token::new(&token)).transpose()
 }
 
 /// What the embedded engine or the server says.

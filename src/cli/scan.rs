@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::text;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use fastdata_client::{Client, PullOptions};
 use fastdata_types::stats::{ScanStats, StatsCollector};
 use fastdata_types::{Error, Result, ScanRequest, Stage};
 use futures::{Stream, StreamExt};
@@ -32,7 +33,7 @@ pub async fn run(common: &Common, args: &ScanArgs) -> Result<()> {
         request.limit = Some(shown + 1);
     }
     let source = match super::remote::connect(&args.server).await? {
-        Some(client) => served(&client, &request).await?,
+        Some(client) => served(client, &request, args.lane).await?,
         None if request.lanes.is_some() => lanes(common, &request, args.lane).await?,
         None => embedded(common, &request).await?,
     };
@@ -85,10 +86,23 @@ async fn lanes(common: &Common, request: &ScanRequest, only: Option<u32>) -> Res
     })
 }
 
-async fn served(client: &fastdata_client::Client, request: &ScanRequest) -> Result<Source> {
-    let pull = client.scan(request).await?;
-    let estimated = pull.rows_estimated.map(|rows| request.limit.map_or(rows, |limit| rows.min(limit as u64)));
-    Ok(Source { schema: pull.schema, rows_estimated: estimated, stats: pull.stats, notes: pull.notes, batches: Box::pin(pull.batches) })
+/// Lanes that were asked for come one after the other, as they do here.
+async fn served(client: Client, request: &ScanRequest, only: Option<u32>) -> Result<Source> {
+    let plan = client.plan(request).await?;
+    let estimated = match only {
+        Some(lane) => plan.lane_rows(lane),
+        None => plan.rows_estimated,
+    };
+    let notes = plan.notes().to_vec();
+    let pull = plan.pull(PullOptions { lanes: only.map(|lane| vec![lane]), ordered: request.lanes.is_some(), ..Default::default() })?;
+    StatsCollector::add(&pull.stats.planning_us, plan.metadata.planning_us);
+    Ok(Source {
+        schema: Arc::clone(&pull.schema),
+        rows_estimated: estimated.map(|rows| request.limit.map_or(rows, |limit| rows.min(limit as u64))),
+        stats: Arc::clone(&pull.stats),
+        notes,
+        batches: Box::pin(pull.batches()),
+    })
 }
 
 async fn pull(mut source: Source, args: &ScanArgs, format: Format, shown: Option<i64>, rows_to_terminal: bool) -> Result<()> {

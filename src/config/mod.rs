@@ -26,7 +26,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use policy::{Case, EVERYONE, NamePattern, Rule};
-pub use server::{AuthSettings, ClientCertificates, JwtSettings, Limits, ServerSettings, TicketSettings, TlsSettings, parse_duration};
+pub use server::{
+    AuthSettings, ClientCertificates, JwtSettings, Limits, ServerSettings, TicketSettings, TlsSettings, parse_duration, quarter_of_memory,
+};
 
 /// The file that is read where no other is named, if it is there.
 pub const DEFAULT_FILE: &str = "fastdata.toml";
@@ -34,7 +36,7 @@ pub const DEFAULT_FILE: &str = "fastdata.toml";
 pub const DEFAULT_MEMORY: u64 = 768 << 20;
 const ENVIRONMENT: &str = "environment";
 
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Settings {
     pub catalogs: BTreeMap<String, CatalogSettings>,
     pub default_catalog: Option<String>,
@@ -42,8 +44,8 @@ pub struct Settings {
     pub rewrites: Vec<(String, String)>,
     /// Location prefixes that tables may refer to, beside their catalog's own.
     pub allow: Vec<String>,
-    /// Bytes.
-    pub memory: u64,
+    /// Bytes; where none are said, [`DEFAULT_MEMORY`], and on a server a quarter of what the machine gives.
+    pub memory: Option<u64>,
     /// Decode threads; 0 is one per core.
     pub threads: usize,
     /// Of `fastdata serve`.
@@ -65,23 +67,6 @@ pub struct CatalogSettings {
     pub in_file: bool,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            catalogs: BTreeMap::new(),
-            default_catalog: None,
-            rewrites: vec![],
-            allow: vec![],
-            memory: DEFAULT_MEMORY,
-            threads: 0,
-            server: ServerSettings::default(),
-            policy: vec![],
-            file: None,
-            problems: vec![],
-        }
-    }
-}
-
 /// What the command line says, over everything else.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
@@ -101,6 +86,11 @@ impl Problems {
 }
 
 impl Settings {
+    /// The memory budget in bytes.
+    pub fn memory(&self) -> u64 {
+        self.memory.unwrap_or(DEFAULT_MEMORY)
+    }
+
     /// Where a catalog is configured, for messages.
     pub fn origin(&self, catalog: &str) -> String {
         match &self.file {
@@ -146,7 +136,7 @@ pub fn read(overrides: &Overrides, environment: &[(String, String)]) -> Result<S
         settings.file = Some(path);
     }
     read_environment(environment, &mut settings, &mut problems);
-    settings.memory = overrides.memory.unwrap_or(settings.memory);
+    settings.memory = overrides.memory.or(settings.memory);
     settings.threads = overrides.threads.unwrap_or(settings.threads);
     // Flags come first: the first matching rewrite wins.
     settings.rewrites.splice(0..0, overrides.rewrites.iter().cloned());
@@ -191,7 +181,7 @@ fn read_table(table: &toml::Table, origin: &str, settings: &mut Settings, proble
                 None => problems.add(origin, key, "must be a string"),
             },
             "memory" => match value.as_str().map(parse_memory) {
-                Some(Ok(bytes)) => settings.memory = bytes,
+                Some(Ok(bytes)) => settings.memory = Some(bytes),
                 Some(Err(why)) => problems.add(origin, key, why),
                 None => problems.add(origin, key, "must be a string such as \"512MiB\""),
             },
@@ -288,7 +278,7 @@ fn read_environment(environment: &[(String, String)], settings: &mut Settings, p
         let origin = ENVIRONMENT;
         match variable.as_str() {
             "FASTDATA_MEMORY" => match parse_memory(value) {
-                Ok(bytes) => settings.memory = bytes,
+                Ok(bytes) => settings.memory = Some(bytes),
                 Err(why) => problems.add(origin, variable, why),
             },
             "FASTDATA_THREADS" => match value.parse() {

@@ -139,6 +139,14 @@ impl ServerSettings {
     }
 }
 
+/// The budget of a server that was not told one: a quarter of the machine's memory, or of what its control group may take.
+pub fn quarter_of_memory() -> Option<u64> {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = machine.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok())?;
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse::<u64>().ok());
+    Some(group.unwrap_or(u64::MAX).min(total.saturating_mul(1024)) / 4)
+}
+
 pub(super) fn read(mut section: Section) -> ServerSettings {
     let default = ServerSettings::default();
     let listen = section.text("listen", parse_address).unwrap_or(default.listen);

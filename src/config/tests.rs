@@ -62,7 +62,7 @@ fn flags_win_over_variables_and_variables_over_the_file() {
     let overrides = Overrides { config: Some(path), memory: Some(7 << 20), ..Default::default() };
     let environment = [("FASTDATA_MEMORY".to_owned(), "2GiB".to_owned()), ("FASTDATA_THREADS".to_owned(), "5".to_owned())];
     let settings = load(&overrides, &environment).ok().unwrap();
-    assert_eq!((settings.memory, settings.threads), (7 << 20, 5));
+    assert_eq!((settings.memory, settings.threads), (Some(7 << 20), 5));
 }
 
 #[test]

@@ -28,6 +28,9 @@ pub const ACTIONS: &[(&str, &str)] = &[
     (SHARDS, "a scan pinned to its snapshot and cut into lanes"),
 ];
 
+/// Those that may read data files.
+pub const READING: [&str; 2] = [COUNT, SHARDS];
+
 /// Facts that an engine works out for a request.
 pub trait Answer: Serialize + DeserializeOwned + Send {
     /// The action that answers it.

@@ -84,6 +84,7 @@ impl Answer for Vec<FileFacts> {
     /// In table order.
     async fn of(engine: &Engine, request: &ScanRequest) -> Result<Self> {
         let plan = engine.plan(request).await?;
+        plan.check_files_may_be_listed()?;
         Ok(plan.files.iter().map(|file| FileFacts::of(&plan, file)).collect())
     }
 }

@@ -49,8 +49,9 @@ pub struct SkippedSnapshot {
 }
 
 impl Explanation {
+    /// Where rows are hidden from the caller, what counts them is 0.
     pub fn of(plan: &ScanPlan) -> Explanation {
-        let report = &plan.report;
+        let report = plan.told();
         let skipped = |(id, operation): &(i64, String)| SkippedSnapshot { snapshot_id: *id, operation: operation.clone() };
         Explanation {
             table: plan.table.display_name.clone(),
@@ -67,7 +68,7 @@ impl Explanation {
             files_pruned_by_bounds: report.files_pruned_by_bounds,
             files: report.files,
             row_groups_estimated: report.row_groups_estimated,
-            blocks: plan.blocks.len() as u64,
+            blocks: if plan.grant.hides_rows() { 0 } else { plan.blocks.len() as u64 },
             bytes: report.bytes,
             rows_estimated: report.rows_estimated,
             position_delete_files: report.position_delete_files,

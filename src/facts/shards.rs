@@ -19,6 +19,9 @@ pub struct ShardsRequest {
     pub request: ScanRequest,
     /// How many lanes; 1 to 4096.
     pub shards: u32,
+    /// Whether the rows that each lane yields are counted, for runs that need equal steps.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exact: bool,
 }
 
 impl Body for ShardsRequest {
@@ -57,6 +60,9 @@ pub struct Shard {
     /// Data files that it reads of.
     pub files: u64,
     pub blocks: u64,
+    /// Rows that it yields, where they were to be counted.
+    #[serde(rename = "exactRows", default, skip_serializing_if = "Option::is_none", with = "integer::optional")]
+    pub exact_rows: Option<u64>,
 }
 
 impl Answer for Shards {
@@ -71,13 +77,13 @@ impl Answer for Shards {
         let mut request = ScanRequest { lanes: Some(asked.shards), ..asked.request.clone() };
         let plan = Arc::new(engine.plan(&request).await?);
         pin(&mut request, &plan);
-        let lanes = engine.lanes(Arc::clone(&plan), &request)?.lanes;
-        Ok(Shards {
-            request,
-            plan_digest: lanes.digest,
-            snapshot_id: lanes.snapshot_id,
-            shards: lanes.lanes.iter().map(|lane| Shard::of(&plan, lane)).collect(),
-        })
+        let lanes = engine.lanes(Arc::clone(&plan), &request)?;
+        let mut shards: Vec<Shard> = lanes.lanes.lanes.iter().map(|lane| Shard::of(&plan, lane)).collect();
+        if asked.exact {
+            let counts = engine.count_lanes(&lanes).await?;
+            shards.iter_mut().zip(counts).for_each(|(shard, rows)| shard.exact_rows = Some(rows));
+        }
+        Ok(Shards { request, plan_digest: lanes.lanes.digest, snapshot_id: lanes.lanes.snapshot_id, shards })
     }
 }
 
@@ -96,7 +102,11 @@ fn pin(request: &mut ScanRequest, plan: &ScanPlan) {
 }
 
 impl Shard {
+    /// Where rows are hidden from the caller, what counts them is 0.
     fn of(plan: &ScanPlan, lane: &Lane) -> Shard {
+        if plan.grant.hides_rows() {
+            return Shard { lane: lane.number, rows: 0, bytes: 0, files: 0, blocks: 0, exact_rows: None };
+        }
         let blocks = || lane.parts.iter().flat_map(|part| &part.blocks);
         Shard {
             lane: lane.number,
@@ -104,6 +114,7 @@ impl Shard {
             bytes: blocks().map(|block| bytes_of(plan, block)).fold(0, u64::saturating_add),
             files: blocks().map(|block| block.file).collect::<BTreeSet<_>>().len() as u64,
             blocks: blocks().count() as u64,
+            exact_rows: None,
         }
     }
 }

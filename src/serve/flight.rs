@@ -1,50 +1,127 @@
-//! The Flight service: plans, streams, listings and actions; the other calls are `UNIMPLEMENTED`.
+//! The Flight service: plans, tickets, and what is not a stream of rows.
+//!
+//! Contract: nothing is kept between calls but what may be forgotten: a ticket says all that its stream needs. Each call sees the tables as its
+//! caller may; what they may not see is not there. Rows leave by `doget.rs`.
 
+use super::actions;
+use super::admission::Admission;
+use super::caller::Caller;
+use super::plans::Plans;
+use super::running::{Running, ScanKey};
+use super::seal::Keyring;
 use super::status::status_of;
-use crate::engine::Engine;
+use super::stream::{self, Held, Outgoing, Source};
+use super::ticket::{self, Contents, Opened};
+use crate::config::Limits;
+use crate::engine::{Engine, Lanes, Pin};
 use crate::facts;
-use arrow::datatypes::Schema;
-use arrow::ipc::CompressionType;
-use arrow::ipc::writer::IpcWriteOptions;
-use arrow_flight::encode::FlightDataEncoderBuilder;
-use arrow_flight::error::FlightError;
+use crate::telemetry::metrics::Levels;
+use crate::telemetry::{ScanFacts, Telemetry};
 use arrow_flight::flight_descriptor::DescriptorType;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
     IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
 };
-use bytes::Bytes;
-use fastdata_types::arrow_type::arrow_schema;
-use fastdata_types::flight::{PlanFacts, ScanEnd};
+use fastdata_types::lanes::{LanePosition, ShuffleKey};
 use fastdata_types::listing::TableEntry;
-use fastdata_types::request::Compression;
-use fastdata_types::stats::StatsCollector;
-use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage, TableName};
+use fastdata_types::{Error, ErrorKind, Result, ScanRequest, Stage, TableName, proto};
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use prost::Message;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tonic::{Request, Response, Status, Streaming};
 
-/// A longer answer comes in several messages: clients refuse messages of more than 4 MiB unless told otherwise.
-const ANSWER_BYTES: usize = 1 << 20;
-
 pub struct Flight {
-    engine: Arc<Engine>,
+    engine: Engine,
+    keys: RwLock<Arc<Keyring>>,
+    ticket_lifetime: Duration,
+    plans: Plans,
+    admission: Arc<Admission>,
+    running: Arc<Running>,
+    limits: Limits,
+    telemetry: Telemetry,
+    draining: AtomicBool,
 }
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
+type Answers<T> = BoxStream<'static, std::result::Result<T, Status>>;
+
+/// How a server answers, beside what it serves.
+pub struct Settings {
+    pub keys: Keyring,
+    pub ticket_lifetime: Duration,
+    pub staleness: Duration,
+    pub limits: Limits,
+    pub telemetry: Telemetry,
+}
 
 impl Flight {
-    pub fn new(engine: Arc<Engine>) -> Self {
-        Flight { engine }
+    pub fn new(engine: Engine, settings: Settings) -> Flight {
+        let Settings { keys, ticket_lifetime, staleness, limits, telemetry } = settings;
+        Flight {
+            admission: Admission::new(Arc::clone(engine.budget()), limits.streams, telemetry.metrics.clone()),
+            engine,
+            keys: RwLock::new(Arc::new(keys)),
+            ticket_lifetime,
+            plans: Plans::new(staleness, telemetry.metrics.clone()),
+            running: Arc::default(),
+            limits,
+            telemetry,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Seals and opens with other keys from now on.
+    pub fn set_keys(&self, keys: Keyring) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    fn keys(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Running streams go on; nothing new begins.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Streams that are open.
+    pub fn streams(&self) -> usize {
+        self.admission.streams()
+    }
+
+    /// What the metrics show when they are asked for.
+    pub fn levels(&self) -> Levels {
+        let budget = self.engine.budget();
+        Levels {
+            memory_total: budget.total(),
+            memory_in_use: budget.total().saturating_sub(budget.available()),
+            plan_cache_entries: self.plans.kept(),
+        }
+    }
+
+    fn accepts(&self) -> Result<()> {
+        match self.draining.load(Ordering::Relaxed) {
+            true => Err(Error::new(ErrorKind::Unavailable, Stage::Serve, "the server is stopping").advice("ask another replica, or again")),
+            false => Ok(()),
+        }
+    }
+
+    /// The engine as a caller sees it.
+    pub fn engine_for(&self, caller: &Caller) -> Engine {
+        self.engine.seen_by(Arc::clone(&caller.access))
     }
 
     /// The request that a descriptor means.
     fn request_of(&self, descriptor: &FlightDescriptor) -> Result<ScanRequest> {
         match descriptor.r#type() {
-            DescriptorType::Cmd => ScanRequest::from_command(&descriptor.cmd),
+            DescriptorType::Cmd => {
+                self.check_size(&descriptor.cmd)?;
+                ScanRequest::from_command(&descriptor.cmd)
+            }
             DescriptorType::Path => {
                 let mut parts = descriptor.path.clone();
                 let name = parts.pop().unwrap_or_default();
@@ -55,217 +132,296 @@ impl Flight {
         }
     }
 
-    async fn planned(&self, descriptor: &FlightDescriptor) -> Result<(ScanRequest, ScanPlan)> {
-        let mut request = self.request_of(descriptor)?;
-        if request.lanes.is_some() || request.shuffle.is_some() {
-            // Answering with one endpoint for all lanes would give every rank the whole table.
-            return Err(Error::unsupported(Stage::Serve, "this server does not serve lanes and shuffles yet")
-                .advice("read lanes embedded (without --server), or leave lanes and shuffle out"));
+    /// Refuses a body that is too large to be put into tickets.
+    pub fn check_size(&self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() as u64 > self.limits.request_bytes {
+            return Err(Error::limit(
+                Stage::Serve,
+                format!("a request of {} bytes; at most {} are read", bytes.len(), self.limits.request_bytes),
+            )
+            .advice("shorten the filter or the list of columns, or raise server.limits.request-bytes"));
         }
-        let plan = self.engine.plan(&request).await?;
-        // Commits that come later do not show: whatever was asked for, the snapshot is this one from now on.
-        if request.from_snapshot_id.is_some() {
-            request.to_snapshot_id = request.to_snapshot_id.or(plan.snapshot_id);
-        }
-        Ok((request, plan))
+        Ok(())
     }
 
     /// The tables of the namespace that the criteria name; all, where they name none.
-    async fn listed(&self, criteria: &[u8]) -> Result<Vec<TableEntry>> {
+    async fn listed(&self, caller: &Caller, criteria: &[u8]) -> Result<Vec<TableEntry>> {
         let namespace = std::str::from_utf8(criteria)
             .map_err(|_| Error::invalid(Stage::Serve, "the criteria are no UTF-8").advice("send the name of a namespace, or nothing"))?;
-        facts::tables(&self.engine, Some(namespace).filter(|name| !name.is_empty())).await
+        facts::tables(&self.engine_for(caller), Some(namespace).filter(|name| !name.is_empty())).await
     }
 
-    async fn answer(&self, action: &Action) -> Result<Vec<u8>> {
-        let answer = facts::actions::run(&self.engine, &action.r#type, &action.body).await?;
-        answer.ok_or_else(|| {
-            let known: Vec<&str> = facts::actions::ACTIONS.iter().map(|(name, _)| *name).collect();
-            Error::unsupported(Stage::Serve, format!("no action '{}'", action.r#type))
-                .advice(format!("the actions are: {}", known.join(", ")))
-        })
+    async fn planned(&self, caller: &Caller, descriptor: &FlightDescriptor) -> Result<(ScanRequest, Pin, Arc<Lanes>)> {
+        self.accepts()?;
+        let request = self.request_of(descriptor)?;
+        let (pin, lanes) = self.plans.plan(&self.engine_for(caller), caller, &request).await?;
+        Ok((request, pin, lanes))
     }
 
-    fn schema_of(request: &ScanRequest, plan: &ScanPlan) -> Result<Schema> {
-        arrow_schema(&plan.projection, request.strings)
+    fn expiry(&self) -> SystemTime {
+        SystemTime::now() + self.ticket_lifetime
     }
-}
 
-/// How record batches are written on the wire.
-fn ipc_options(compression: Compression) -> std::result::Result<IpcWriteOptions, Status> {
-    let compression = match compression {
-        Compression::None => None,
-        Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
-        Compression::Zstd => Some(CompressionType::ZSTD),
-    };
-    IpcWriteOptions::default().try_with_compression(compression).map_err(|e| Status::internal(format!("compression: {e}")))
-}
+    /// One endpoint, good for anybody who is the ticket's principal.
+    fn endpoint(&self, contents: &Contents, expiry: SystemTime, keys: &Keyring) -> Result<FlightEndpoint> {
+        let expires = expiry.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = prost_types::Timestamp { seconds: expires.as_secs() as i64, nanos: 0 };
+        Ok(FlightEndpoint::new().with_ticket(Ticket::new(contents.seal(keys)?)).with_expiration_time(time))
+    }
 
-fn json(value: &impl serde::Serialize) -> std::result::Result<Vec<u8>, Status> {
-    serde_json::to_vec(value).map_err(|e| encoding("metadata", e))
-}
+    /// A plan that fails leaves a line; one that is never read costs nobody much.
+    async fn info(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+        let table = self.request_of(&descriptor).map(|request| request.table).ok();
+        let info = self.plan(caller, descriptor).await;
+        match &info {
+            Ok(_) => self.telemetry.metrics.planned(),
+            Err(error) => self.telemetry.plan_failed(caller.principal(), caller.peer, table.as_deref(), error),
+        }
+        info
+    }
 
-fn encoding(what: &str, cause: impl std::fmt::Display) -> Status {
-    status_of(&Error::internal(Stage::Serve, format!("encoding {what}: {cause}")))
-}
+    async fn plan(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+        let (request, pin, lanes) = self.planned(caller, &descriptor).await?;
+        let (expiry, keys) = (self.expiry(), self.keys());
+        let mut contents = Contents {
+            principal: caller.identity.principal.clone(),
+            request,
+            pin,
+            digest: lanes.lanes.digest,
+            lane: 0,
+            parts: None,
+            expires_ms: millis(expiry),
+        };
+        let restricted = lanes.plan.grant.hides_rows();
+        let estimate = |figure: u64| if restricted { -1 } else { i64::try_from(figure).unwrap_or(i64::MAX) };
+        let rows = lanes.plan.report.rows_estimated;
+        let rows = lanes.request.limit.map_or(rows, |limit| rows.min(limit.unsigned_abs()));
+        let metadata = proto::PlanMetadata {
+            plan_digest: contents.digest.to_string(),
+            snapshot_id: lanes.plan.snapshot_id,
+            lanes: lanes.lanes.lanes.len() as u32,
+            lane_rows: if restricted { vec![] } else { lanes.lanes.lanes.iter().map(|lane| lane.rows()).collect() },
+            table_uuid: contents.pin.table_uuid.clone().unwrap_or_default(),
+            notes: lanes.plan.notes(),
+            planning_us: lanes.plan.report.planning_us,
+            expires_at_ms: contents.expires_ms,
+        };
+        let mut info = FlightInfo::new()
+            .try_with_schema(lanes.schema()?.as_ref())
+            .map_err(|e| Error::internal(Stage::Serve, format!("encoding the schema: {e}")))?
+            .with_descriptor(descriptor)
+            .with_total_records(estimate(rows))
+            .with_total_bytes(estimate(lanes.plan.report.bytes))
+            .with_app_metadata(metadata.encode_to_vec())
+            .with_ordered(lanes.lanes.lanes.len() == 1);
+        let mut bytes = 0u64;
+        for lane in &lanes.lanes.lanes {
+            contents.lane = lane.number;
+            let endpoint = self.endpoint(&contents, expiry, &keys)?;
+            bytes += endpoint.encoded_len() as u64;
+            if bytes > self.limits.plan_bytes {
+                let lanes = lanes.lanes.lanes.len();
+                return Err(Error::limit(
+                    Stage::Serve,
+                    format!("{lanes} tickets for a request of this size are more than {} bytes", self.limits.plan_bytes),
+                )
+                .advice("ask for fewer lanes, or shorten the filter or the list of columns"));
+            }
+            info = info.with_endpoint(endpoint);
+        }
+        Ok(info)
+    }
 
-type Messages = BoxStream<'static, std::result::Result<FlightData, Status>>;
+    /// The plan that a ticket belongs to, as the table and the policy stand now.
+    async fn resume(&self, caller: &Caller, contents: &Contents) -> Result<Lanes> {
+        let lanes = self.plans.pinned(&self.engine_for(caller), caller, &contents.request, &contents.pin).await?;
+        if lanes.lanes.digest != contents.digest {
+            return Err(Error::new(ErrorKind::PlanMismatch, Stage::Serve, "the ticket was made for another plan of this scan")
+                .advice("plan the scan again: the server's version or the caller's rights have changed since"));
+        }
+        match contents.parts {
+            Some(parts) => lanes.part_of(contents.lane, parts),
+            None => Ok(lanes.as_ref().clone()),
+        }
+    }
 
-/// A panic is the stream's last word, `internal`, instead of a reset that says nothing.
-fn without_panics(messages: Messages) -> Messages {
-    let panicked = |_| Err(status_of(&Error::internal(Stage::Serve, "the scan panicked; the server's log says where")));
-    AssertUnwindSafe(messages).catch_unwind().map(move |next| next.unwrap_or_else(panicked)).boxed()
-}
+    /// The stream of a ticket.
+    pub async fn open(&self, caller: &Caller, bytes: &[u8]) -> Result<Outgoing> {
+        self.accepts()?;
+        let Opened { contents, start } = ticket::open(bytes, &self.keys(), caller.principal(), millis(SystemTime::now()))?;
+        let open = self.admission.open()?;
+        let lanes = self.resume(caller, &contents).await?;
+        lanes.lanes.check(contents.lane, &start)?;
+        let run = self.running.start(key_of(caller, &contents));
+        let stats = Engine::stats_of(&lanes.plan);
+        let facts = ScanFacts {
+            principal: caller.identity.principal.clone(),
+            peer: caller.peer,
+            table: contents.request.table.clone(),
+            snapshot_id: lanes.plan.snapshot_id,
+            plan_digest: contents.digest.to_string(),
+            lane: Some(contents.lane),
+        };
+        let held = Held { record: self.telemetry.scan(facts, Arc::clone(&stats)), run };
+        let source =
+            Source { engine: self.engine_for(caller), restricted: lanes.plan.grant.hides_rows(), stats, lanes, lane: contents.lane, start };
+        stream::start(source, open, self.limits.message_bytes as usize, held)
+    }
 
-/// Puts what the scan cost on its last message. One message is held back, since only the end tells which one is the last.
-fn with_end(messages: Messages, stats: Arc<StatsCollector>) -> impl Stream<Item = std::result::Result<FlightData, Status>> + Send {
-    futures::stream::unfold(Some((messages, None::<FlightData>)), move |state| {
-        let stats = Arc::clone(&stats);
-        async move {
-            let (mut messages, mut held) = state?;
-            loop {
-                match messages.next().await {
-                    Some(Ok(message)) => {
-                        if let Some(before) = held.replace(message) {
-                            return Some((Ok(before), Some((messages, held))));
-                        }
-                    }
-                    Some(Err(status)) => return Some((Err(status), None)),
-                    None => {
-                        let mut last = held?;
-                        let end = json(&ScanEnd { stats: stats.snapshot() });
-                        return Some((
-                            end.map(|end| {
-                                last.app_metadata = end.into();
-                                last
-                            }),
-                            None,
-                        ));
-                    }
-                }
+    /// What is asked of a table. Questions that are answered by reading rows take a share of the memory, as streams do.
+    pub async fn asked(&self, caller: &Caller, action: &str, body: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.accepts()?;
+        let engine = self.engine_for(caller);
+        if !facts::actions::READING.contains(&action) {
+            return facts::actions::run(&engine, action, body).await;
+        }
+        let open = self.admission.open()?;
+        let mut share = open.share();
+        loop {
+            let permit = open.admit(share).await?;
+            match facts::actions::run(&engine.within(permit.bytes()), action, body).await {
+                Err(error) if error.kind() == ErrorKind::BudgetTooSmall => share = open.larger(share).ok_or(error)?,
+                answer => return answer,
             }
         }
-    })
+    }
+
+    /// The ticket in a call's body, the caller's own.
+    fn own(&self, caller: &Caller, ticket: Option<&Ticket>) -> Result<Opened> {
+        let bytes = ticket.map(|ticket| ticket.ticket.as_ref()).unwrap_or_default();
+        ticket::open(bytes, &self.keys(), caller.principal(), millis(SystemTime::now()))
+    }
+
+    /// Ends the streams of a plan; true where any ran here.
+    pub fn cancel(&self, caller: &Caller, info: &FlightInfo) -> Result<bool> {
+        let ticket = info.endpoint.first().and_then(|endpoint| endpoint.ticket.as_ref()).map(|ticket| ticket.ticket.as_ref());
+        let opened = ticket::authentic(ticket.unwrap_or_default(), &self.keys(), caller.principal())?;
+        Ok(self.running.cancel(&key_of(caller, &opened.contents)))
+    }
+
+    /// The same endpoint for another lifetime.
+    pub fn renew(&self, caller: &Caller, endpoint: &FlightEndpoint) -> Result<FlightEndpoint> {
+        let Opened { mut contents, start } = self.own(caller, endpoint.ticket.as_ref())?;
+        let expiry = self.expiry();
+        contents.expires_ms = millis(expiry);
+        Ok(with_start(self.endpoint(&contents, expiry, &self.keys())?, start))
+    }
+
+    /// Cuts what is left of a lane in two of about equal size; one endpoint where it cannot be cut.
+    pub async fn split(&self, caller: &Caller, ticket: &Ticket) -> Result<Vec<FlightEndpoint>> {
+        self.accepts()?;
+        let Opened { mut contents, start } = self.own(caller, Some(ticket))?;
+        let lanes = self.resume(caller, &contents).await?;
+        lanes.lanes.check(contents.lane, &start)?;
+        let (expiry, keys) = (self.expiry(), self.keys());
+        contents.expires_ms = millis(expiry);
+        let (first, end) = contents.parts.unwrap_or((0, u32::MAX));
+        let Some(middle) = lanes.lanes.middle(contents.lane, &start)? else {
+            return Ok(vec![with_start(self.endpoint(&contents, expiry, &keys)?, start)]);
+        };
+        let middle = first.saturating_add(middle);
+        let mut half = |parts| {
+            contents.parts = Some(parts);
+            self.endpoint(&contents, expiry, &keys)
+        };
+        Ok(vec![with_start(half((first, middle))?, start), half((middle, end))?])
+    }
+}
+
+/// Schema and size of a listed table cost a load each: GetFlightInfo tells them.
+fn flight_of(table: &TableEntry) -> Result<FlightInfo> {
+    let entry = serde_json::to_vec(table).map_err(|e| Error::internal(Stage::Serve, format!("encoding a table: {e}")).source(e))?;
+    let info = FlightInfo::new().with_descriptor(FlightDescriptor::new_path(TableName::parse_parts(&table.table)?));
+    Ok(info.with_app_metadata(entry).with_total_records(-1).with_total_bytes(-1))
+}
+
+fn with_start(mut endpoint: FlightEndpoint, start: LanePosition) -> FlightEndpoint {
+    if start != LanePosition::default()
+        && let Some(ticket) = &mut endpoint.ticket
+    {
+        let start = proto::Ticket { sealed: vec![], start: Some(start.into()) }.encode_to_vec();
+        ticket.ticket = [ticket.ticket.as_ref(), &start].concat().into();
+    }
+    endpoint
+}
+
+fn key_of(caller: &Caller, contents: &Contents) -> ScanKey {
+    let shuffle = contents.request.shuffle.map(|shuffle| ShuffleKey { seed: shuffle.seed, epoch: shuffle.epoch });
+    ScanKey { principal: caller.identity.principal.clone(), digest: contents.digest, shuffle }
+}
+
+fn millis(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
+}
+
+fn caller_of<T>(request: &Request<T>) -> std::result::Result<Caller, Status> {
+    Caller::of(request.extensions()).map_err(|e| status_of(&e))
+}
+
+fn answer<T>(result: Result<T>) -> Answer<T> {
+    result.map(Response::new).map_err(|e| status_of(&e))
 }
 
 #[tonic::async_trait]
 impl FlightService for Flight {
-    type HandshakeStream = BoxStream<'static, std::result::Result<HandshakeResponse, Status>>;
-    type ListFlightsStream = BoxStream<'static, std::result::Result<FlightInfo, Status>>;
-    type DoGetStream = BoxStream<'static, std::result::Result<FlightData, Status>>;
-    type DoPutStream = BoxStream<'static, std::result::Result<PutResult, Status>>;
-    type DoExchangeStream = BoxStream<'static, std::result::Result<FlightData, Status>>;
-    type DoActionStream = BoxStream<'static, std::result::Result<arrow_flight::Result, Status>>;
-    type ListActionsStream = BoxStream<'static, std::result::Result<ActionType, Status>>;
+    type HandshakeStream = Answers<HandshakeResponse>;
+    type ListFlightsStream = Answers<FlightInfo>;
+    type DoGetStream = Answers<FlightData>;
+    type DoPutStream = Answers<PutResult>;
+    type DoExchangeStream = Answers<FlightData>;
+    type DoActionStream = Answers<arrow_flight::Result>;
+    type ListActionsStream = Answers<ActionType>;
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Answer<FlightInfo> {
-        let descriptor = request.into_inner();
-        let (request, plan) = self.planned(&descriptor).await.map_err(|e| status_of(&e))?;
-        let schema = Flight::schema_of(&request, &plan).map_err(|e| status_of(&e))?;
-        let ticket = super::ticket::Ticket::of(&request, &plan);
-        let endpoint = FlightEndpoint::new().with_ticket(Ticket::new(ticket.to_bytes().map_err(|e| status_of(&e))?));
-        let rows = i64::try_from(plan.report.rows_estimated).unwrap_or(i64::MAX);
-        let bytes = i64::try_from(plan.report.bytes).unwrap_or(i64::MAX);
-        let info = FlightInfo::new()
-            .try_with_schema(&schema)
-            .map_err(|e| encoding("the schema", e))?
-            .with_descriptor(descriptor)
-            .with_endpoint(endpoint)
-            .with_total_records(rows)
-            .with_total_bytes(bytes)
-            .with_app_metadata(json(&PlanFacts { notes: plan.notes() })?)
-            .with_ordered(true);
-        Ok(Response::new(info))
+        let caller = caller_of(&request)?;
+        answer(self.info(&caller, request.into_inner()).await)
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Answer<SchemaResult> {
-        let (request, plan) = self.planned(&request.into_inner()).await.map_err(|e| status_of(&e))?;
-        let schema = Flight::schema_of(&request, &plan).map_err(|e| status_of(&e))?;
-        let options = IpcWriteOptions::default();
-        let IpcMessage(bytes) =
-            SchemaAsIpc::new(&schema, &options).try_into().map_err(|e: arrow::error::ArrowError| encoding("the schema", e))?;
-        Ok(Response::new(SchemaResult { schema: bytes }))
-    }
-
-    async fn do_get(&self, request: Request<Ticket>) -> Answer<Self::DoGetStream> {
-        let ticket = super::ticket::Ticket::from_bytes(&request.into_inner().ticket).map_err(|e| status_of(&e))?;
-        let options = ipc_options(ticket.compression())?;
-        let scan = ticket.open(&self.engine).await.map_err(|e| status_of(&e))?;
-        let (schema, stats) = (Arc::clone(&scan.stream.schema), Arc::clone(&scan.stream.stats));
-        let batches = scan.stream.map_err(|e| FlightError::from(status_of(&e)));
-        let encoded = FlightDataEncoderBuilder::new()
-            .with_schema(schema)
-            .with_dictionary_handling(arrow_flight::encode::DictionaryHandling::Resend)
-            .with_options(options)
-            .build(batches)
-            .map_err(Status::from);
-        Ok(Response::new(with_end(without_panics(encoded.boxed()), stats).boxed()))
+        let caller = caller_of(&request)?;
+        let schema = async {
+            self.accepts()?;
+            let schema = self.engine_for(&caller).schema(&self.request_of(request.get_ref())?).await?;
+            let IpcMessage(schema) = SchemaAsIpc::new(&schema, &Default::default())
+                .try_into()
+                .map_err(|e: arrow::error::ArrowError| Error::internal(Stage::Serve, format!("encoding the schema: {e}")))?;
+            Ok(SchemaResult { schema })
+        };
+        answer(schema.await)
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Answer<Self::ListFlightsStream> {
-        let tables = self.listed(&request.into_inner().expression).await.map_err(|e| status_of(&e))?;
-        let flights = tables.into_iter().map(|table| {
-            let path = TableName::parse_parts(&table.table).map_err(|e| status_of(&e))?;
-            let info = FlightInfo::new().with_descriptor(FlightDescriptor::new_path(path)).with_app_metadata(json(&table)?);
-            // Schema and size cost a load of the table each: GetFlightInfo tells them.
-            Ok(info.with_total_records(-1).with_total_bytes(-1))
-        });
+        let caller = caller_of(&request)?;
+        let listed = self.listed(&caller, &request.get_ref().expression).await.map_err(|e| status_of(&e))?;
+        let flights = listed.into_iter().map(|table| flight_of(&table).map_err(|e| status_of(&e)));
         Ok(Response::new(futures::stream::iter(flights.collect::<Vec<_>>()).boxed()))
     }
 
+    async fn do_action(&self, request: Request<Action>) -> Answer<Self::DoActionStream> {
+        let caller = caller_of(&request)?;
+        let results = actions::run(self, &caller, request.get_ref()).await.map_err(|e| status_of(&e))?;
+        Ok(Response::new(futures::stream::iter(results.into_iter().map(|body| Ok(arrow_flight::Result { body }))).boxed()))
+    }
+
+    async fn list_actions(&self, request: Request<Empty>) -> Answer<Self::ListActionsStream> {
+        caller_of(&request)?;
+        let types = actions::all().map(|(name, what)| Ok(ActionType { r#type: name.to_owned(), description: what.to_owned() }));
+        Ok(Response::new(futures::stream::iter(types.collect::<Vec<_>>()).boxed()))
+    }
+
+    async fn do_get(&self, _: Request<Ticket>) -> Answer<Self::DoGetStream> {
+        Err(status_of(&Error::internal(Stage::Serve, "DoGet is answered before it comes here")))
+    }
     async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Answer<Self::HandshakeStream> {
-        Err(Status::unimplemented("this server takes no handshake"))
+        Err(Status::unimplemented("this server takes no handshake: send `authorization: Bearer TOKEN` with each call"))
     }
     async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Answer<PollInfo> {
-        Err(Status::unimplemented("use GetFlightInfo"))
+        Err(Status::unimplemented("planning does not take long enough to poll: use GetFlightInfo"))
     }
     async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Answer<Self::DoPutStream> {
         Err(Status::unimplemented("this server is read-only"))
     }
     async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Answer<Self::DoExchangeStream> {
         Err(Status::unimplemented("this server has no exchange"))
-    }
-    async fn do_action(&self, request: Request<Action>) -> Answer<Self::DoActionStream> {
-        let mut rest = Bytes::from(self.answer(&request.into_inner()).await.map_err(|e| status_of(&e))?);
-        let part = move || (!rest.is_empty()).then(|| Ok(arrow_flight::Result { body: rest.split_to(rest.len().min(ANSWER_BYTES)) }));
-        Ok(Response::new(futures::stream::iter(std::iter::from_fn(part)).boxed()))
-    }
-    async fn list_actions(&self, _: Request<Empty>) -> Answer<Self::ListActionsStream> {
-        let actions = facts::actions::ACTIONS.iter();
-        let actions = actions.map(|(name, what)| Ok(ActionType { r#type: (*name).to_owned(), description: (*what).to_owned() }));
-        Ok(Response::new(futures::stream::iter(actions).boxed()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-    use fastdata_types::flight::error_metadata;
-
-    #[tokio::test]
-    async fn compression_makes_messages_smaller_and_is_undone_by_readers() {
-        let column: ArrayRef = Arc::new(Int64Array::from_iter_values((0..100_000).map(|i| i % 7)));
-        let batch = RecordBatch::try_from_iter([("i", column)]).unwrap();
-        let mut sizes = Vec::new();
-        for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
-            let encoder = FlightDataEncoderBuilder::new().with_options(ipc_options(compression).unwrap());
-            let messages: Vec<FlightData> = encoder.build(futures::stream::iter([Ok(batch.clone())])).try_collect().await.unwrap();
-            sizes.push(messages.iter().map(|message| message.data_body.len()).sum::<usize>());
-            let messages = futures::stream::iter(messages.into_iter().map(Ok));
-            let read: Vec<RecordBatch> =
-                arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(messages).try_collect().await.unwrap();
-            assert_eq!(arrow::compute::concat_batches(&batch.schema(), &read).unwrap(), batch, "{compression:?}");
-        }
-        assert!(sizes[1] < sizes[0] / 4 && sizes[2] < sizes[0] / 4, "{sizes:?}");
-    }
-
-    #[tokio::test]
-    async fn a_panic_in_a_stream_is_a_status_that_says_so() {
-        let messages = futures::stream::iter([1, 2]).map(|n| if n == 2 { panic!("a bug") } else { Ok(FlightData::default()) });
-        let all: Vec<_> = with_end(without_panics(messages.boxed()), Arc::default()).collect().await;
-        let status = all.last().unwrap().as_ref().unwrap_err();
-        assert_eq!(status.metadata().get(error_metadata::KIND).unwrap(), "internal");
-        assert!(status.message().contains("panicked"), "{status}");
     }
 }

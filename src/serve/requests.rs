@@ -1,13 +1,15 @@
 //! What every request passes: it is counted and timed, and its body arrives within a time or not at all.
 //!
 //! Contract: [`Requests`] counts one answer per request, with the gRPC code that the client saw: from the headers of an answer without a
-//! body, else from its trailers; an answer that was dropped before its end is `CANCELLED`. All requests of the Flight service that are served
+//! body, else from its trailers; an answer that was dropped before its end is `CANCELLED`. An error that a caller is told is counted by its
+//! kind here and nowhere else. All requests of the Flight service that are served
 //! are small, so a body that is not complete within the given time is a client that holds a stream for nothing: `deadline-exceeded`.
 
 use super::status::status_of;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Level, Rpc};
 use bytes::Bytes;
+use fastdata_types::proto::ErrorDetail;
 use fastdata_types::{Error, ErrorKind, Stage};
 use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
@@ -93,8 +95,10 @@ impl Count {
     }
 
     fn told(&mut self, headers: &http::HeaderMap) {
-        if let Some(status) = headers.get("grpc-status") {
-            self.code = Some(Code::from_bytes(status.as_bytes()));
+        let Some(status) = Status::from_header_map(headers) else { return };
+        self.code = Some(status.code());
+        if let Some(detail) = ErrorDetail::from_status(status.details()) {
+            self.metrics.error(detail.into_error().kind());
         }
     }
 

@@ -170,8 +170,8 @@ pub fn code_name(code: Code) -> &'static str {
 /// Where the time of a scan goes. `wire` is writing messages, `client` waiting for the client to take them.
 pub const STAGES: [&str; 7] = ["planning", "storage", "decode", "filter", "delete", "wire", "client"];
 
-fn stage_micros(stats: &ScanStats) -> [u64; 6] {
-    [stats.planning_us, stats.storage_us, stats.decode_us, stats.filter_us, stats.delete_us, stats.consumer_us]
+fn stage_micros(stats: &ScanStats) -> [u64; 7] {
+    [stats.planning_us, stats.storage_us, stats.decode_us, stats.filter_us, stats.delete_us, stats.wire_us, stats.consumer_us]
 }
 
 fn latencies() -> Histogram {
@@ -286,13 +286,9 @@ impl Metrics {
         self.0.bytes_sent.inc_by(bytes);
     }
 
-    pub(super) fn on_the_wire(&self, took: Duration) {
-        self.0.stage.get_or_create(&[("stage", "wire")]).inc_by(took.as_secs_f64());
-    }
-
     /// What a scan did between two readings of its statistics.
     pub(super) fn progressed(&self, before: &ScanStats, now: &ScanStats) {
-        let stages = ["planning", "storage", "decode", "filter", "delete", "client"];
+        let stages = ["planning", "storage", "decode", "filter", "delete", "wire", "client"];
         for ((stage, before), now) in stages.into_iter().zip(stage_micros(before)).zip(stage_micros(now)) {
             let seconds = Duration::from_micros(now.saturating_sub(before)).as_secs_f64();
             self.0.stage.get_or_create(&[("stage", stage)]).inc_by(seconds);

@@ -36,7 +36,6 @@ pub struct ScanRecord {
     began: Instant,
     rows: u64,
     bytes: u64,
-    wire: Duration,
     /// What the metrics know already.
     told: ScanStats,
     told_at: Instant,
@@ -47,27 +46,14 @@ impl ScanRecord {
     pub(super) fn open(telemetry: Telemetry, facts: ScanFacts, stats: Arc<StatsCollector>) -> ScanRecord {
         telemetry.metrics.stream_started();
         let now = Instant::now();
-        ScanRecord {
-            telemetry,
-            facts,
-            stats,
-            began: now,
-            rows: 0,
-            bytes: 0,
-            wire: Duration::ZERO,
-            told: ScanStats::default(),
-            told_at: now,
-            ended: None,
-        }
+        ScanRecord { telemetry, facts, stats, began: now, rows: 0, bytes: 0, told: ScanStats::default(), told_at: now, ended: None }
     }
 
-    /// A message was handed to the connection, which took `wire` to write it.
-    pub fn sent(&mut self, rows: u64, bytes: u64, wire: Duration) {
+    /// Rows or bytes were handed to the connection.
+    pub fn sent(&mut self, rows: u64, bytes: u64) {
         self.rows += rows;
         self.bytes += bytes;
-        self.wire += wire;
         self.telemetry.metrics.sent(rows, bytes);
-        self.telemetry.metrics.on_the_wire(wire);
         if self.told_at.elapsed() >= EVERY {
             self.tell();
         }
@@ -110,7 +96,7 @@ impl Drop for ScanRecord {
             rows: self.rows,
             bytes: self.bytes,
             duration: self.began.elapsed(),
-            wire: self.wire,
+            wire: Duration::from_micros(stats.wire_us),
             stats: &stats,
         }));
     }

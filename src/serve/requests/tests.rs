@@ -72,3 +72,17 @@ async fn a_body_that_does_not_come_is_deadline_exceeded_with_advice() {
     assert_eq!(error.code(), Code::DeadlineExceeded);
     assert!(error.message().contains("20ms") && error.message().contains("at once"), "{error}");
 }
+
+#[tokio::test]
+async fn an_error_that_a_caller_is_told_is_counted_by_its_kind() {
+    let metrics = Metrics::new();
+    let mut service = Requests::new(metrics.clone(), REQUEST_TIME).layer(service_fn(|_: http::Request<tonic::body::Body>| {
+        let error = Error::corrupt(Stage::Read, "file f is short");
+        std::future::ready(Ok::<_, Infallible>(status_of(&error).into_http::<tonic::body::Body>()))
+    }));
+    let request = http::Request::post("/arrow.flight.protocol.FlightService/DoGet").body(tonic::body::Body::empty()).unwrap();
+    drop(service.call(request).await.unwrap());
+    let text = metrics.render();
+    assert!(text.contains("fastdata_errors_total{kind=\"corrupt\"} 1\n"));
+    assert!(text.contains("fastdata_requests_total{rpc=\"DoGet\",code=\"DATA_LOSS\"} 1\n"));
+}

@@ -24,9 +24,9 @@ fn everything_that_is_told_shows() {
     metrics.reloaded(false);
     metrics.request(Rpc::of_path("/arrow.flight.protocol.FlightService/DoGet"), Code::ResourceExhausted, Duration::from_millis(3));
     metrics.sent(10, 2_000);
-    metrics.on_the_wire(Duration::from_millis(1500));
     let before = ScanStats { decode_us: 1_000_000, requests: 2, ..ScanStats::default() };
-    let now = ScanStats { decode_us: 3_000_000, consumer_us: 500_000, requests: 5, bytes_fetched: 7, ..ScanStats::default() };
+    let now =
+        ScanStats { decode_us: 3_000_000, consumer_us: 500_000, wire_us: 1_500_000, requests: 5, bytes_fetched: 7, ..ScanStats::default() };
     metrics.progressed(&before, &now);
     let (_connection, _waiting) = (metrics.connected(), metrics.waiting());
     for (series, expected) in [

@@ -39,8 +39,9 @@ fn a_whole_stream_writes_its_figures_once() {
     let mut record = room.record();
     assert_eq!(room.telemetry.metrics.streams_open(), 1);
     StatsCollector::add(&room.stats.decode_us, 5_000_000);
-    record.sent(10, 100, Duration::from_micros(3));
-    record.sent(5, 50, Duration::from_micros(4));
+    StatsCollector::add(&room.stats.wire_us, 7);
+    record.sent(10, 100);
+    record.sent(5, 50);
     record.complete();
     // What comes after the end changes nothing.
     record.fail(&Error::internal(Stage::Serve, "late"));

@@ -1,0 +1,140 @@
+//! Plans that were made, kept for the streams that come: planning once serves all lanes of a scan.
+//!
+//! Contract: a plan is a pure function of its key (who, what request, which snapshot and schema), so keeping one changes nothing but time.
+//! The table itself is loaded again for each call, but for calls within [`FRESH`] of each other or within the configured staleness,
+//! so that a table dropped or a snapshot expired since is noticed. Concurrent calls for one plan wait for one planning.
+
+use super::caller::Caller;
+use crate::engine::{Engine, Lanes, Loaded, Pin};
+use crate::telemetry::Metrics;
+use fastdata_types::request::Order;
+use fastdata_types::{Error, Result, ScanPlan, ScanRequest};
+use moka::future::Cache;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes that kept plans may take, about.
+const MOST_BYTES: u64 = 128 << 20;
+/// A plan that nobody asked for in this time is dropped.
+const IDLE: Duration = Duration::from_secs(600);
+/// Streams of one plan that begin within this time look at the table once.
+const FRESH: Duration = Duration::from_secs(1);
+const FILE_BYTES: usize = 600;
+const BLOCK_BYTES: usize = 48;
+
+/// A scan that asks for no lanes is served in at most this many ...
+const MOST_LANES: u64 = 4;
+/// ... of at least so many bytes and blocks each: below that, a second stream costs more than it brings.
+const LANE_BYTES: u64 = 64 << 20;
+const LANE_BLOCKS: u64 = 4;
+
+pub struct Plans {
+    plans: Cache<Key, Arc<Lanes>>,
+    /// Tables as calls saw them last.
+    recent: Cache<TableKey, Loaded>,
+    /// Tables as plans may see them: empty where commits show at once.
+    stale: Option<Cache<TableKey, Loaded>>,
+    metrics: Metrics,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    table: TableKey,
+    request: String,
+    pin: Pin,
+}
+
+/// Policies may show one table to two callers differently.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TableKey {
+    principal: String,
+    groups: Vec<String>,
+    table: String,
+}
+
+impl Plans {
+    pub fn new(staleness: Duration, metrics: Metrics) -> Plans {
+        let weigh = |key: &Key, lanes: &Arc<Lanes>| {
+            let blocks: usize = lanes.lanes.lanes.iter().flat_map(|lane| &lane.parts).map(|part| part.blocks.len()).sum();
+            let bytes = key.request.len() + lanes.plan.files.len() * FILE_BYTES + (blocks + lanes.plan.blocks.len()) * BLOCK_BYTES;
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        let tables = |time| Cache::builder().max_capacity(256).time_to_live(time).build();
+        Plans {
+            plans: Cache::builder().max_capacity(MOST_BYTES).weigher(weigh).time_to_idle(IDLE).build(),
+            recent: tables(FRESH),
+            stale: (!staleness.is_zero()).then(|| tables(staleness)),
+            metrics,
+        }
+    }
+
+    /// How many plans are kept.
+    pub fn kept(&self) -> u64 {
+        self.plans.entry_count()
+    }
+
+    /// Plans a request at the table's state now, or as it was within the staleness.
+    pub async fn plan(&self, engine: &Engine, caller: &Caller, request: &ScanRequest) -> Result<(Pin, Arc<Lanes>)> {
+        request.validate()?;
+        let key = TableKey::of(caller, request);
+        let table = match &self.stale {
+            Some(tables) => tables.try_get_with(key.clone(), engine.load(&request.table)).await.map_err(shared)?,
+            None => engine.load(&request.table).await?,
+        };
+        self.recent.insert(key.clone(), table.clone()).await;
+        let pin = engine.pin(&table, request)?;
+        let lanes = self.at(engine, key, &table, request, &pin).await?;
+        Ok((pin, lanes))
+    }
+
+    /// The plan of a ticket: as it was made, on the table as it is now.
+    pub async fn pinned(&self, engine: &Engine, caller: &Caller, request: &ScanRequest, pin: &Pin) -> Result<Arc<Lanes>> {
+        let key = TableKey::of(caller, request);
+        let table = self.recent.try_get_with(key.clone(), engine.load(&request.table)).await.map_err(shared)?;
+        engine.check_pin(&table, request, pin)?;
+        self.at(engine, key, &table, request, pin).await
+    }
+
+    async fn at(&self, engine: &Engine, key: TableKey, table: &Loaded, request: &ScanRequest, pin: &Pin) -> Result<Arc<Lanes>> {
+        let key = Key { table: key, request: request.to_json()?, pin: pin.clone() };
+        let mut planned = false;
+        let lanes = self
+            .plans
+            .try_get_with(key, async {
+                planned = true;
+                let plan = Arc::new(engine.plan_at(table, request, pin).await?);
+                let request = ScanRequest { lanes: Some(lanes_for(request, &plan)), ..request.clone() };
+                Ok::<_, Error>(Arc::new(engine.lanes(plan, &request)?))
+            })
+            .await
+            .map_err(shared)?;
+        match planned {
+            true => self.metrics.plan_cache_miss(),
+            false => self.metrics.plan_cache_hit(),
+        }
+        Ok(lanes)
+    }
+}
+
+impl TableKey {
+    fn of(caller: &Caller, request: &ScanRequest) -> TableKey {
+        TableKey { principal: caller.identity.principal.clone(), groups: caller.identity.groups.clone(), table: request.table.clone() }
+    }
+}
+
+/// An error that several waited for.
+fn shared(error: Arc<Error>) -> Error {
+    error.copy()
+}
+
+/// As many as the request says; else a number that depends on the plan alone, so that every server cuts the same.
+fn lanes_for(request: &ScanRequest, plan: &ScanPlan) -> u32 {
+    if let Some(lanes) = request.lanes {
+        return lanes;
+    }
+    if request.order == Order::Stable || request.limit.is_some() {
+        return 1;
+    }
+    let most = MOST_LANES.min(plan.report.bytes / LANE_BYTES).min(plan.blocks.len() as u64 / LANE_BLOCKS);
+    most.max(1) as u32
+}
