@@ -5,7 +5,7 @@ use fastdata::assemble::{self, EMBEDDED_CATALOG, Paths};
 use fastdata::auth::tokens::Tokens;
 use fastdata::auth::{Identity, Policy};
 use fastdata::config::{NamePattern, Rule, Settings};
-use fastdata::engine::{Engine, Means, Pin};
+use fastdata::engine::{Engine, Means};
 use fastdata_types::lanes::LanePosition;
 use fastdata_types::request::Order;
 use fastdata_types::stats::StatsCollector;
@@ -95,7 +95,7 @@ impl World {
 }
 
 fn engine(folder: &Path) -> Engine {
-    let settings = Settings { memory: 64 << 20, threads: 2, ..Settings::default() };
+    let settings = Settings { memory: Some(64 << 20), threads: 2, ..Settings::default() };
     assemble::engine(&settings, Some(folder), Paths::Allowed { moved: false }).unwrap()
 }
 
@@ -150,7 +150,6 @@ async fn what_is_hidden_is_missing_in_every_method() {
     let hiding = World::new(&["hr.payroll", "hr.people_old", "ops.logs", "deep.er.t"]);
     let without = World::new(&[]);
     let rules = || vec![people(None, None)];
-    let pin = Pin { table_uuid: None, snapshot_id: None, schema_id: 0 };
     let names = [
         "hr.payroll",
         "hr.people_old",
@@ -172,7 +171,7 @@ async fn what_is_hidden_is_missing_in_every_method() {
                 engine.table(name).await.err(),
                 engine.plan(&request).await.err(),
                 engine.scan(&request).await.err(),
-                engine.plan_pinned(&request, &pin).await.err(),
+                engine.load(name).await.err(),
             ];
             answers.push(errors.map(|error| said(&error.expect(name))));
         }

@@ -55,3 +55,8 @@ pub fn python() -> Option<PathBuf> {
     }
     found
 }
+
+/// Whether the long tests run in full: `make soak`.
+pub fn soak() -> bool {
+    std::env::var_os("FASTDATA_SOAK").is_some()
+}

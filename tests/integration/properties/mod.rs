@@ -85,7 +85,7 @@ impl Table {
 
     /// An engine over the table's warehouse.
     fn engine(&self, threads: usize, memory: u64) -> Result<Engine, TestCaseError> {
-        let settings = Settings { threads, memory, ..Settings::default() };
+        let settings = Settings { threads, memory: Some(memory), ..Settings::default() };
         assemble::engine(&settings, Some(&self.built.folder), Paths::Refused).map_err(failed)
     }
 }
