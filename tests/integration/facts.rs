@@ -162,6 +162,22 @@ fn shards_are_the_lanes_of_a_pinned_request() {
     assert_eq!(ask(range["request"].clone(), 2).unwrap(), range);
 }
 
+/// The rows that a lane yields are those that it is said to yield.
+#[test]
+fn exact_counts_of_lanes_are_what_the_lanes_yield() {
+    let server = Server::start();
+    let selection = ["tpch.lineitem", "--where", "l_quantity > 30"];
+    let shards = json_of(warehouse(), &[&["shards", "-n", "3", "--exact", "--server", &server.uri], &selection[..]].concat());
+    for (lane, shard) in shards["shards"].as_array().unwrap().iter().enumerate() {
+        let lane = lane.to_string();
+        let scan = [&["scan", "--lanes", "3", "--lane", &lane, "--warehouse", "w"], &selection[..]].concat();
+        let rows = succeed(warehouse(), &scan).lines().count();
+        assert!(rows > 0 && shard["exactRows"] == json!(rows.to_string()), "lane {lane} yields {rows}: {shard}");
+    }
+    let text = succeed(warehouse(), &["shards", "demo.events", "-n", "2", "--exact", "--warehouse", "w"]);
+    assert!(text.contains("rows, counted"), "{text}");
+}
+
 /// pyarrow, without any stubs of ours.
 struct Client<'a> {
     server: &'a Server,

@@ -42,7 +42,7 @@ fn many_scans(memory: &str, budget: u64) {
         }
     }
     let peak = server.memory("VmHWM");
-    println!("200 scans at {memory}: {whole} whole, peak {} MiB, {:?}", peak / MIB, started.elapsed());
+    eprintln!("200 scans at {memory}: {whole} whole, peak {} MiB, {:?}", peak / MIB, started.elapsed());
     assert!(whole >= 190, "{whole} of 200 scans were whole");
     assert!(peak <= budget + 512 * MIB, "{} MiB at a budget of {memory}", peak / MIB);
     server.await_metric("fastdata_memory_in_use_bytes", Duration::from_secs(5), |bytes| bytes == 0.0);
@@ -92,7 +92,7 @@ fn stalled_streams_cost_little_and_slow_nobody_down() {
         }
         times.sort();
         let resident = server.resident();
-        println!(
+        eprintln!(
             "{count} stalled streams: {} MiB; a scan takes {:?} beside them, {alone:?} alone, the first {first:?}",
             resident / MIB,
             times[1]
