@@ -2,19 +2,27 @@
 //!
 //! Contract: what all admitted streams hold together stays within the budget, and an admitted stream always progresses, since nothing it needs
 //! is taken by another. Those that wait are admitted in turn when shares come back; a stream whose client has stopped reading gives its
-//! share up (`stream.rs`). A share too small for a table's smallest step is given back and a larger one awaited, up to the whole budget.
+//! share up (`stream.rs`), and one whose share is out of proportion changes it for a fair one. A share too small for a table's smallest step is
+//! given back and a larger one awaited, up to the whole budget.
 
 use crate::telemetry::Metrics;
 use fastdata_types::budget::Permit;
 use fastdata_types::{Error, MemoryBudget, Result, Stage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A share is at least this (or the whole budget), at most that.
 const SMALLEST: u64 = 4 << 20;
 const LARGEST: u64 = 768 << 20;
 /// A stream alone takes at most this part of the budget, so that the next ones need not wait for it.
-const PARTS: u64 = 8;
+const PARTS: u64 = 4;
+/// A share that is so many times the fair one is given back where others wait, one that is so small a part of it where nobody does.
+const TOO_LARGE: u64 = 2;
+const TOO_SMALL: u64 = 4;
+/// Changing a share costs reading a block again: not before a stream had it for this long.
+const SHRINK_AFTER: Duration = Duration::from_millis(200);
+const GROW_AFTER: Duration = Duration::from_secs(10);
 /// Messages are no smaller than this, however many streams there are.
 const SMALLEST_MESSAGE: usize = 64 << 10;
 /// What the messages of all streams that are on their way may come to.
@@ -95,6 +103,14 @@ impl Open {
         self.admission.budget.acquire(share, "a stream's share").await
     }
 
+    /// Whether a share that was held for a time is out of proportion by now.
+    pub fn is_unfair(&self, share: u64, held: Duration) -> bool {
+        match self.wanted() {
+            true => held >= SHRINK_AFTER && share > self.share().saturating_mul(TOO_LARGE),
+            false => held >= GROW_AFTER && share.saturating_mul(TOO_SMALL) <= self.share(),
+        }
+    }
+
     /// Whether another stream waits for what this one holds.
     pub fn wanted(&self) -> bool {
         self.admission.waiting.load(Ordering::Relaxed) > 0
@@ -138,10 +154,28 @@ mod tests {
     fn a_stream_alone_has_a_good_part_and_grows_to_the_whole() {
         let admission = Admission::new(MemoryBudget::new(800 << 20), 10, Metrics::new());
         let stream = admission.open().unwrap();
-        assert_eq!(stream.share(), 100 << 20);
+        assert_eq!(stream.share(), 200 << 20);
         assert_eq!(stream.larger(100 << 20), Some(400 << 20));
         assert_eq!(stream.larger(400 << 20), Some(800 << 20));
         assert_eq!(stream.larger(800 << 20), None);
+    }
+
+    #[tokio::test]
+    async fn shares_that_are_out_of_proportion_are_changed() {
+        let admission = Admission::new(MemoryBudget::new(80 << 20), 100, Metrics::new());
+        let first = admission.open().unwrap();
+        let large = first.admit(first.share()).await.unwrap();
+        assert_eq!(large.bytes(), 20 << 20);
+        let others: Vec<Open> = (0..9).map(|_| admission.open().unwrap()).collect();
+        assert!(!first.is_unfair(large.bytes(), GROW_AFTER), "nobody waits");
+        let rest = others[0].admit(60 << 20).await.unwrap();
+        let mut waiting = Box::pin(others[1].admit(others[1].share()));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        assert!(!first.is_unfair(large.bytes(), Duration::ZERO), "it was only just taken");
+        assert!(first.is_unfair(large.bytes(), SHRINK_AFTER) && !first.is_unfair(first.share(), GROW_AFTER));
+        drop(waiting);
+        drop((rest, others));
+        assert!(first.is_unfair(4 << 20, GROW_AFTER) && !first.is_unfair(4 << 20, SHRINK_AFTER));
     }
 
     #[test]

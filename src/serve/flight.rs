@@ -23,7 +23,7 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
     IpcMessage, PollInfo, PutResult, SchemaAsIpc, SchemaResult, Ticket,
 };
-use fastdata_types::lanes::{LanePosition, ShuffleKey};
+use fastdata_types::lanes::LanePosition;
 use fastdata_types::listing::TableEntry;
 use fastdata_types::{Error, ErrorKind, Result, ScanRequest, Stage, TableName, proto};
 use futures::StreamExt;
@@ -252,7 +252,7 @@ impl Flight {
         let open = self.admission.open()?;
         let lanes = self.resume(caller, &contents).await?;
         lanes.lanes.check(contents.lane, &start)?;
-        let run = self.running.start(key_of(caller, &contents));
+        let run = self.running.start(key_of(caller, &contents)?);
         let stats = Engine::stats_of(&lanes.plan);
         let facts = ScanFacts {
             principal: caller.identity.principal.clone(),
@@ -296,7 +296,7 @@ impl Flight {
     pub fn cancel(&self, caller: &Caller, info: &FlightInfo) -> Result<bool> {
         let ticket = info.endpoint.first().and_then(|endpoint| endpoint.ticket.as_ref()).map(|ticket| ticket.ticket.as_ref());
         let opened = ticket::authentic(ticket.unwrap_or_default(), &self.keys(), caller.principal())?;
-        Ok(self.running.cancel(&key_of(caller, &opened.contents)))
+        Ok(self.running.cancel(&key_of(caller, &opened.contents)?))
     }
 
     /// The same endpoint for another lifetime.
@@ -345,9 +345,8 @@ fn with_start(mut endpoint: FlightEndpoint, start: LanePosition) -> FlightEndpoi
     endpoint
 }
 
-fn key_of(caller: &Caller, contents: &Contents) -> ScanKey {
-    let shuffle = contents.request.shuffle.map(|shuffle| ShuffleKey { seed: shuffle.seed, epoch: shuffle.epoch });
-    ScanKey { principal: caller.identity.principal.clone(), digest: contents.digest, shuffle }
+fn key_of(caller: &Caller, contents: &Contents) -> Result<ScanKey> {
+    Ok(ScanKey { principal: caller.principal().to_owned(), digest: contents.digest, request: contents.request.to_json()? })
 }
 
 fn millis(time: SystemTime) -> i64 {

@@ -7,8 +7,7 @@
 use super::caller::Caller;
 use crate::engine::{Engine, Lanes, Loaded, Pin};
 use crate::telemetry::Metrics;
-use fastdata_types::request::Order;
-use fastdata_types::{Error, Result, ScanPlan, ScanRequest};
+use fastdata_types::{Error, Result, ScanRequest};
 use moka::future::Cache;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +20,6 @@ const IDLE: Duration = Duration::from_secs(600);
 const FRESH: Duration = Duration::from_secs(1);
 const FILE_BYTES: usize = 600;
 const BLOCK_BYTES: usize = 48;
-
-/// A scan that asks for no lanes is served in at most this many ...
-const MOST_LANES: u64 = 4;
-/// ... of at least so many bytes and blocks each: below that, a second stream costs more than it brings.
-const LANE_BYTES: u64 = 64 << 20;
-const LANE_BLOCKS: u64 = 4;
 
 pub struct Plans {
     plans: Cache<Key, Arc<Lanes>>,
@@ -103,8 +96,7 @@ impl Plans {
             .try_get_with(key, async {
                 planned = true;
                 let plan = Arc::new(engine.plan_at(table, request, pin).await?);
-                let request = ScanRequest { lanes: Some(lanes_for(request, &plan)), ..request.clone() };
-                Ok::<_, Error>(Arc::new(engine.lanes(plan, &request)?))
+                Ok::<_, Error>(Arc::new(engine.lanes(plan, request)?))
             })
             .await
             .map_err(shared)?;
@@ -125,16 +117,4 @@ impl TableKey {
 /// An error that several waited for.
 fn shared(error: Arc<Error>) -> Error {
     error.copy()
-}
-
-/// As many as the request says; else a number that depends on the plan alone, so that every server cuts the same.
-fn lanes_for(request: &ScanRequest, plan: &ScanPlan) -> u32 {
-    if let Some(lanes) = request.lanes {
-        return lanes;
-    }
-    if request.order == Order::Stable || request.limit.is_some() {
-        return 1;
-    }
-    let most = MOST_LANES.min(plan.report.bytes / LANE_BYTES).min(plan.blocks.len() as u64 / LANE_BLOCKS);
-    most.max(1) as u32
 }

@@ -1,16 +1,16 @@
 //! The streams that run, by plan: what CancelFlightInfo ends.
 
-use fastdata_types::lanes::{PlanDigest, ShuffleKey};
+use fastdata_types::lanes::PlanDigest;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// One scan of one principal.
+/// One scan of one principal: other columns of the same rows are another scan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ScanKey {
     pub principal: String,
     pub digest: PlanDigest,
-    pub shuffle: Option<ShuffleKey>,
+    pub request: String,
 }
 
 #[derive(Default)]
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_cancel_ends_the_streams_of_one_scan_and_none_that_come_later() {
         let running = Arc::new(Running::default());
-        let key = |principal: &str| ScanKey { principal: principal.into(), digest: PlanDigest([1; 16]), shuffle: None };
+        let key = |principal: &str| ScanKey { principal: principal.into(), digest: PlanDigest([1; 16]), request: String::new() };
         let (a, b, other) = (running.start(key("ada")), running.start(key("ada")), running.start(key("bob")));
         assert!(running.cancel(&key("ada")) && !running.cancel(&key("ada")));
         assert!(a.cancel.is_cancelled() && b.cancel.is_cancelled() && !other.cancel.is_cancelled());

@@ -237,6 +237,8 @@ enum Left {
     End,
     /// The client does not read: the share is given up until it does.
     Parked(Item),
+    /// The share is out of proportion: another one is taken for it.
+    Unfair,
     Gone,
 }
 
@@ -258,12 +260,15 @@ impl Producer {
 
     /// Reads to the end of the lane; false where the client went away.
     async fn read(&mut self) -> Result<bool> {
-        let mut share = self.open.share();
+        // The least that is known to do.
+        let mut least = 0;
         loop {
+            let share = self.open.share().max(least);
             let permit = self.open.admit(share).await?;
-            match self.read_within(permit.bytes()).await {
+            match self.read_within(share, least).await {
                 Ok(Left::End) => return Ok(true),
                 Ok(Left::Gone) => return Ok(false),
+                Ok(Left::Unfair) => {}
                 Ok(Left::Parked(item)) => {
                     drop(permit);
                     let waited = Instant::now();
@@ -271,17 +276,17 @@ impl Producer {
                         return Ok(false);
                     }
                     self.waited(waited);
-                    share = self.open.share().max(share);
                 }
                 Err(error) if error.kind() == ErrorKind::BudgetTooSmall => {
-                    share = self.open.larger(share).ok_or(error)?;
+                    least = self.open.larger(share).ok_or(error)?;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    async fn read_within(&mut self, share: u64) -> Result<Left> {
+    async fn read_within(&mut self, share: u64, least: u64) -> Result<Left> {
+        let admitted = Instant::now();
         // Messages in the channel and on their way out are part of the share.
         let message = self.most.min((share / 8) as usize).max(1);
         let means = Means { budget: MemoryBudget::new(share - 3 * message as u64), stats: Arc::clone(&self.source.stats) };
@@ -290,6 +295,9 @@ impl Producer {
         let mut batches = self.source.engine.read_lane(&lanes, self.source.lane, self.position, means)?;
         while let Some(next) = batches.next().await {
             let next = next?;
+            if share > least && self.open.is_unfair(share, admitted.elapsed()) {
+                return Ok(Left::Unfair);
+            }
             let mut sent = 0;
             while sent < next.batch.num_rows() {
                 let most = self.open.message_bytes(self.target).min(message);
@@ -382,7 +390,7 @@ mod tests {
         let Opening { encoder, schema, dictionaries: _, empty } = Encoder::open(&batch.schema(), Compression::None).unwrap();
         let telemetry = Telemetry::with_sink(Format::Json, Box::new(std::io::sink())).unwrap();
         let stats = Arc::new(StatsCollector::default());
-        let key = ScanKey { principal: "ada".into(), digest: PlanDigest([1; 16]), shuffle: None };
+        let key = ScanKey { principal: "ada".into(), digest: PlanDigest([1; 16]), request: String::new() };
         let held = Held { record: telemetry.scan(ScanFacts::default(), Arc::clone(&stats)), run: Arc::new(Running::default()).start(key) };
         let outgoing = Outgoing {
             items,

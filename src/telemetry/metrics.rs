@@ -104,7 +104,7 @@ impl Refusal {
     }
 }
 
-/// The RPCs that are told apart; whatever else a client asks for is [`Rpc::Other`].
+/// The RPCs that are told apart; whatever else a client asks for counts as `other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rpc(&'static str);
 

@@ -10,7 +10,7 @@
 
 use fastdata_types::lanes::{LANE_PLAN_VERSION, Lane, LanePlan, Part, PlanDigest, ShuffleKey};
 use fastdata_types::plan::{Block, Extent};
-use fastdata_types::request::Shuffle;
+use fastdata_types::request::{Order, Shuffle};
 use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
@@ -21,10 +21,15 @@ mod tests;
 const BLOCKS_PER_LANE: u64 = 4;
 const NAME_MAPPING: &str = "schema.name-mapping.default";
 
-/// Cuts a plan into the lanes that the request asks for (one, where it asks for none). `filters` are the texts of every filter that was
-/// bound into the plan.
+/// A scan that asks for no lanes and no order has at most this many ...
+const DEFAULT_LANES: u64 = 4;
+/// ... of about so many bytes each, and of whole blocks: they are there to be pulled side by side.
+const DEFAULT_LANE_BYTES: u64 = 64 << 20;
+
+/// Cuts a plan into the lanes that the request asks for, or into a few that its size suggests. `filters` are the texts of every filter that
+/// was bound into the plan.
 pub fn lanes(plan: &ScanPlan, request: &ScanRequest, filters: &[&str]) -> Result<LanePlan> {
-    let count = request.lanes.unwrap_or(1).max(1);
+    let count = request.lanes.unwrap_or_else(|| default_lanes(plan, request)).max(1);
     let mut blocks = cut(plan, request, count)?;
     let digest = digest(plan, request, filters, count, &blocks);
     let shuffle = request.shuffle.map(|shuffle| ShuffleKey { seed: shuffle.seed, epoch: shuffle.epoch });
@@ -45,10 +50,18 @@ pub fn lanes(plan: &ScanPlan, request: &ScanRequest, filters: &[&str]) -> Result
     Ok(LanePlan { digest, snapshot_id: plan.snapshot_id, shuffle, lanes })
 }
 
+/// By the plan alone, so that every server cuts alike. One where the rows are wanted in table order, or only the first of them.
+fn default_lanes(plan: &ScanPlan, request: &ScanRequest) -> u32 {
+    if request.order == Order::Stable || request.limit.is_some() {
+        return 1;
+    }
+    DEFAULT_LANES.min(plan.report.bytes / DEFAULT_LANE_BYTES).min(plan.blocks.len() as u64) as u32
+}
+
 /// The blocks of the plan, those of a file finer where it must be.
 fn cut(plan: &ScanPlan, request: &ScanRequest, lanes: u32) -> Result<Vec<Block>> {
     let wanted = BLOCKS_PER_LANE * u64::from(lanes);
-    let too_few = lanes > 1 && (plan.blocks.len() as u64) < wanted;
+    let too_few = request.lanes.is_some() && lanes > 1 && (plan.blocks.len() as u64) < wanted;
     let total: u64 = plan.files.iter().map(|file| file.record_count).fold(0, u64::saturating_add);
     let by_count = too_few.then(|| total.div_ceil(wanted).max(1));
     let by_window = request.shuffle.map(|shuffle| shuffle.block_rows());
