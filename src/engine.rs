@@ -79,6 +79,14 @@ pub struct Loaded {
     grant: Grant,
 }
 
+impl Loaded {
+    /// What a plan at a pin depends on beside the pin: the names that grants are bound by, and the mapping of files without field ids.
+    pub fn names(&self) -> (i32, Option<String>) {
+        let metadata = &self.state.metadata;
+        (metadata.current_schema_id, metadata.properties.get(plan::NAME_MAPPING).cloned())
+    }
+}
+
 impl Lanes {
     /// The schema of every lane's batches.
     pub fn schema(&self) -> Result<SchemaRef> {

@@ -2,7 +2,7 @@
 //!
 //! Contract: what all admitted streams hold together stays within the budget, and an admitted stream always progresses, since nothing it needs
 //! is taken by another. Those that wait are admitted in turn when shares come back; a stream whose client has stopped reading gives its
-//! share up (`stream.rs`), and one whose share is out of proportion changes it for a fair one. A share too small for a table's smallest step is
+//! share up (`stream.rs`), one that had it for long takes turns, and one whose share is out of proportion changes it for a fair one. A share too small for a table's smallest step is
 //! given back and a larger one awaited, up to the whole budget.
 
 use crate::telemetry::Metrics;
@@ -23,6 +23,8 @@ const TOO_SMALL: u64 = 4;
 /// Changing a share costs reading a block again: not before a stream had it for this long.
 const SHRINK_AFTER: Duration = Duration::from_millis(200);
 const GROW_AFTER: Duration = Duration::from_secs(10);
+/// Where others wait, a stream that read for this long lets them go first at the next good place.
+const TURN: Duration = Duration::from_secs(10);
 /// Messages are no smaller than this, however many streams there are.
 const SMALLEST_MESSAGE: usize = 64 << 10;
 /// What the messages of all streams that are on their way may come to.
@@ -111,6 +113,11 @@ impl Open {
         }
     }
 
+    /// Whether it is others' turn after a share was held for a time.
+    pub fn is_over(&self, held: Duration) -> bool {
+        held >= TURN && self.wanted()
+    }
+
     /// Whether another stream waits for what this one holds.
     pub fn wanted(&self) -> bool {
         self.admission.waiting.load(Ordering::Relaxed) > 0
@@ -172,6 +179,7 @@ mod tests {
         let mut waiting = Box::pin(others[1].admit(others[1].share()));
         assert!(futures::poll!(waiting.as_mut()).is_pending());
         assert!(!first.is_unfair(large.bytes(), Duration::ZERO), "it was only just taken");
+        assert!(first.is_over(TURN) && !first.is_over(SHRINK_AFTER));
         assert!(first.is_unfair(large.bytes(), SHRINK_AFTER) && !first.is_unfair(first.share(), GROW_AFTER));
         drop(waiting);
         drop((rest, others));

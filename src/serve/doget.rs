@@ -8,6 +8,7 @@ use super::flight::Flight;
 use super::status::status_of;
 use super::stream::{Next, Outgoing};
 use arrow_flight::Ticket;
+use fastdata_types::proto::ErrorDetail;
 use fastdata_types::{Error, Result, Stage};
 use http_body::Frame;
 use http_body_util::{BodyExt, Limited, StreamBody};
@@ -78,7 +79,12 @@ where
 async fn message(body: Body) -> Result<bytes::Bytes> {
     let wrong = |what: &str| Error::invalid(Stage::Serve, format!("DoGet: {what}")).advice("send one Ticket, uncompressed");
     let read = Limited::new(body, MOST_REQUEST_BYTES).collect().await;
-    let bytes = read.map_err(|_| wrong("the request does not come whole, or is larger than 1 MiB"))?.to_bytes();
+    let failed = |cause: Box<dyn std::error::Error + Send + Sync>| {
+        // One that was too late has been told why already.
+        let told = cause.downcast_ref::<Status>().and_then(|status| ErrorDetail::from_status(status.details()));
+        told.map_or_else(|| wrong("the request does not come whole, or is larger than 1 MiB"), ErrorDetail::into_error)
+    };
+    let bytes = read.map_err(failed)?.to_bytes();
     let Some((prefix, message)) = bytes.split_at_checked(PREFIX) else { return Err(wrong("the request is no gRPC message")) };
     let len = prefix[1..].iter().fold(0usize, |len, byte| len << 8 | usize::from(*byte));
     if prefix[0] != 0 || len != message.len() {

@@ -273,6 +273,7 @@ impl Flight {
         self.accepts()?;
         let engine = self.engine_for(caller);
         if !facts::actions::READING.contains(&action) {
+            let _turn = self.plans.planning().await?;
             return facts::actions::run(&engine, action, body).await;
         }
         let open = self.admission.open()?;

@@ -75,7 +75,7 @@ impl Keyring {
     pub fn read(path: &Path) -> Result<Keyring> {
         let config = |what: String| {
             Error::new(ErrorKind::Config, Stage::Config, format!("{}: {what}", path.display()))
-                .advice("write one line a key, newest first: a name and the output of `head -c 32 /dev/urandom | base64`")
+                .advice("write one line a key, the one that seals first: a name and the output of `head -c 32 /dev/urandom | base64`")
         };
         let text = std::fs::read_to_string(path).map_err(|e| config(e.to_string()))?;
         let mut keys = Vec::new();
@@ -126,7 +126,7 @@ mod tests {
 
     fn ring(keys: &[u8]) -> Keyring {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        writeln!(file, "# newest first\n").unwrap();
+        writeln!(file, "# the one that seals first\n").unwrap();
         for (n, key) in keys.iter().enumerate() {
             writeln!(file, "key-{n} {}", STANDARD.encode([*key; KEY_BYTES])).unwrap();
         }

@@ -275,7 +275,8 @@ impl Producer {
                     if self.items.send(item).await.is_err() {
                         return Ok(false);
                     }
-                    self.waited(waited);
+                    // The reader, which counts this otherwise, is gone.
+                    StatsCollector::add(&self.source.stats.consumer_us, waited.elapsed().as_micros() as u64);
                 }
                 Err(error) if error.kind() == ErrorKind::BudgetTooSmall => {
                     least = self.open.larger(share).ok_or(error)?;
@@ -286,7 +287,8 @@ impl Producer {
     }
 
     async fn read_within(&mut self, share: u64, least: u64) -> Result<Left> {
-        let admitted = Instant::now();
+        // A turn begins with the first rows: finding the place again may take a while.
+        let (mut admitted, mut any) = (Instant::now(), false);
         // Messages in the channel and on their way out are part of the share.
         let message = self.most.min((share / 8) as usize).max(1);
         let means = Means { budget: MemoryBudget::new(share - 3 * message as u64), stats: Arc::clone(&self.source.stats) };
@@ -295,9 +297,16 @@ impl Producer {
         let mut batches = self.source.engine.read_lane(&lanes, self.source.lane, self.position, means)?;
         while let Some(next) = batches.next().await {
             let next = next?;
-            if share > least && self.open.is_unfair(share, admitted.elapsed()) {
+            if !any {
+                admitted = Instant::now();
+            }
+            let held = admitted.elapsed();
+            // Between parts nothing is read again; a fair share is worth a block.
+            let next_part = next.position.hint.map(|hint| hint.part) != self.position.hint.map(|hint| hint.part);
+            if (share > least && self.open.is_unfair(share, held)) || (next_part && any && self.open.is_over(held)) {
                 return Ok(Left::Unfair);
             }
+            any = true;
             let mut sent = 0;
             while sent < next.batch.num_rows() {
                 let most = self.open.message_bytes(self.target).min(message);
@@ -305,7 +314,7 @@ impl Producer {
                 sent += rows;
                 let position = before(&lanes, self.source.lane, next.position, (next.batch.num_rows() - sent) as u64);
                 self.position = position;
-                match self.send(Item::Batch { messages, rows: rows as u64, position }).await {
+                match self.send(Item::Batch { messages, rows: rows as u64, position }, admitted).await {
                     None => self.target = self.target.saturating_mul(2).min(self.most),
                     Some(left) => return Ok(left),
                 }
@@ -337,18 +346,21 @@ impl Producer {
     }
 
     /// Hands an item over; says why not where the client does not take it.
-    async fn send(&self, item: Item) -> Option<Left> {
+    async fn send(&self, item: Item, admitted: Instant) -> Option<Left> {
         let item = match self.items.try_send(item) {
             Ok(()) => return None,
             Err(mpsc::error::TrySendError::Closed(_)) => return Some(Left::Gone),
             Err(mpsc::error::TrySendError::Full(item)) => item,
         };
+        if self.open.is_over(admitted.elapsed()) {
+            // A client that is slower than we are loses least by it.
+            return Some(Left::Parked(item));
+        }
         let waited = Instant::now();
         let mut room = std::pin::pin!(self.items.reserve());
         loop {
             match tokio::time::timeout(STALLED, room.as_mut()).await {
                 Ok(Ok(room)) => {
-                    self.waited(waited);
                     room.send(item);
                     return None;
                 }
@@ -357,10 +369,6 @@ impl Producer {
                 Err(_) => {}
             }
         }
-    }
-
-    fn waited(&self, since: Instant) {
-        StatsCollector::add(&self.source.stats.consumer_us, since.elapsed().as_micros() as u64);
     }
 }
 

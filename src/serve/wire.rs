@@ -8,7 +8,7 @@
 //! A schema and empty batches in the same encoding come from the [`Encoder`] that encodes the rows: what a reader has seen of
 //! dictionaries is one state.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
@@ -16,6 +16,7 @@ use arrow::ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow::ipc::{CompressionType, MessageHeader, root_as_message};
 use bytes::{BufMut, Bytes, BytesMut};
 use fastdata_types::request::Compression;
+use fastdata_types::size::packed_bytes;
 use fastdata_types::{Error, Result, Stage, proto};
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
@@ -190,8 +191,13 @@ pub fn rows_for(batch: &RecordBatch, bytes: usize) -> usize {
     (batch.num_rows() as u128 * bytes as u128 / total as u128).clamp(1, batch.num_rows().max(1) as u128) as usize
 }
 
+/// What the rows of a batch take on the wire, about; dictionaries go beside them.
 fn slice_bytes(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())).sum()
+    let bytes = |column: &ArrayRef| match column.data_type() {
+        DataType::Dictionary(keys, _) => (column.len() * keys.primitive_width().unwrap_or(4)) as u64,
+        _ => packed_bytes(column),
+    };
+    usize::try_from(batch.columns().iter().map(bytes).sum::<u64>()).unwrap_or(usize::MAX)
 }
 
 fn has_views(ty: &DataType) -> bool {
@@ -216,6 +222,9 @@ fn pack_column(column: &ArrayRef) -> std::result::Result<ArrayRef, ArrowError> {
         DataType::Utf8View => Ok(Arc::new(column.as_string_view().gc())),
         DataType::BinaryView => Ok(Arc::new(column.as_binary_view().gc())),
         ty if has_views(ty) => {
+            // Taking the rows makes lists that hold no more than their own.
+            let rows = UInt64Array::from_iter_values(0..column.len() as u64);
+            let column = if ty.is_nested() { arrow::compute::take(column, &rows, None)? } else { Arc::clone(column) };
             let data = column.to_data();
             let children: std::result::Result<Vec<_>, ArrowError> =
                 data.child_data().iter().map(|child| Ok(pack_column(&arrow::array::make_array(child.clone()))?.to_data())).collect();
@@ -325,6 +334,33 @@ mod tests {
             }
             let read = read(messages).await;
             assert_eq!(arrow::compute::concat_batches(&whole.schema(), &read).unwrap(), whole, "{compression:?}");
+        }
+    }
+
+    /// Batches of every kind of column go out in about as many messages as their bytes make.
+    #[test]
+    fn messages_have_about_the_size_that_was_asked_for() {
+        let whole = batch(20_000);
+        for column in 0..whole.num_columns() {
+            let rows = whole.project(&[column]).unwrap();
+            let mut encoder = Encoder::open(&rows.schema(), Compression::None).unwrap().encoder;
+            let (mut at, mut messages, mut bytes) = (0, 0, 0);
+            let most = 16 << 10;
+            while at < rows.num_rows() {
+                let rest = rows.slice(at, rows.num_rows() - at);
+                let mut take = rows_for(&rest, most);
+                let sent = loop {
+                    match encoder.message(&rest.slice(0, take), most + most / 4).unwrap() {
+                        Some(sent) => break sent,
+                        None => take = take.div_ceil(2),
+                    }
+                };
+                at += take;
+                messages += 1;
+                bytes += sent.last().unwrap().body_len();
+            }
+            let name = rows.schema().field(0).name().clone();
+            assert!(messages <= bytes.div_ceil(most) * 2 + 2, "{name}: {messages} messages for {bytes} bytes");
         }
     }
 

@@ -1,17 +1,18 @@
 //! One lane from a server, whole: read to its end record, taken up again where it broke.
 //!
 //! Contract: a [`LaneStream`] yields each row of its lane once, in the lane's order, and ends only behind an end record whose rows, bytes and
-//! checksum are those of what came. Whatever breaks on the way and may pass is tried again from the position behind the last batch that was
+//! checksum are those of what came in its last connection; batches of connections that broke before were whole messages, and no record covers them. Whatever breaks on the way and may pass is tried again from the position behind the last batch that was
 //! handed out; a ticket that the server no longer takes is answered by planning again, once for each stretch of progress, and going
 //! on in the same plan. A plan that has changed meanwhile is `plan-mismatch`, never a guess.
 
 use crate::status::{broken, decoded, error_of};
 use crate::{Plan, RETRY_FIRST, RETRY_LONGEST};
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
 use arrow_flight::error::FlightError;
 use fastdata_types::lanes::LanePosition;
 use fastdata_types::proto::{EndRecord, StreamEvent, StreamMetadata};
+use fastdata_types::size::packed_bytes;
 use fastdata_types::stats::{ScanStats, StatsCollector};
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -100,8 +101,9 @@ impl LaneStream {
             match self.step().await {
                 Ok(Next::Nothing) => {}
                 Ok(Next::Batch(next)) => {
-                    self.failing = None;
+                    // A sign of life is no progress.
                     if next.batch.num_rows() > 0 {
+                        self.failing = None;
                         self.position = next.position;
                         return Ok(Some(next));
                     }
@@ -132,6 +134,7 @@ impl LaneStream {
 
     /// The server's figures join ours; what came is counted here.
     fn end(&mut self, record: &EndRecord) -> Result<()> {
+        self.ended = true;
         let connection = self.connection.take();
         let came = connection.map(|connection| {
             let came = connection.came.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +151,6 @@ impl LaneStream {
             )
             .advice("something between server and client alters data: use grpc+tls://"));
         }
-        self.ended = true;
         let stats = ScanStats::from(record.stats.unwrap_or_default());
         self.stats.add_all(&ScanStats { rows: 0, batches: 0, bytes_returned: 0, total_us: 0, planning_us: 0, ..stats });
         Ok(())
@@ -223,5 +225,5 @@ impl Connection {
 
 /// What the rows of a batch take, whatever larger buffers they may lie in.
 pub(crate) fn bytes_of(batch: &RecordBatch) -> u64 {
-    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default() as u64).sum()
+    batch.columns().iter().map(|column| packed_bytes(column)).sum()
 }

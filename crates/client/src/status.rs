@@ -61,7 +61,7 @@ mod tests {
             assert!(error.message().contains("grpc://h:1") && error.message().contains("h2 protocol error"), "{error}");
         }
         let detail = proto::ErrorDetail::from(&Error::internal(Stage::Read, "a bug"));
-        let ours = Status::with_details(Code::Internal, "internal: a bug", detail.to_status(13, String::new()).into());
+        let ours = Status::with_details(Code::Internal, "internal: a bug", detail.to_status(13).into());
         let error = from_status(&ours, "grpc://h:1");
         assert_eq!((error.kind(), error.stage(), error.message()), (ErrorKind::Internal, Stage::Read, "a bug"));
     }

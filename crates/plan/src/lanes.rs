@@ -19,7 +19,8 @@ mod tests;
 
 /// Below this, a lane's share of the rows would depend on how blocks happen to fall.
 const BLOCKS_PER_LANE: u64 = 4;
-const NAME_MAPPING: &str = "schema.name-mapping.default";
+/// The table property that maps names of files without field ids.
+pub const NAME_MAPPING: &str = "schema.name-mapping.default";
 
 /// A scan that asks for no lanes and no order has at most this many ...
 const DEFAULT_LANES: u64 = 4;

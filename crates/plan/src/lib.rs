@@ -19,7 +19,7 @@ mod snapshot;
 #[cfg(test)]
 mod testing;
 
-pub use lanes::lanes;
+pub use lanes::{NAME_MAPPING, lanes};
 pub use plan::plan;
 pub use project::project;
 pub use snapshot::{Selection, select, select_pinned};

@@ -25,7 +25,6 @@ mod pages;
 mod row_group;
 mod scan;
 mod schedule;
-mod size;
 mod stream;
 mod thrift;
 mod timers;

@@ -270,7 +270,7 @@ impl Drop for Consumer {
 pub(crate) fn count_returned(stats: &StatsCollector, batch: &RecordBatch) {
     StatsCollector::add(&stats.rows, batch.num_rows() as u64);
     StatsCollector::add(&stats.batches, 1);
-    StatsCollector::add(&stats.bytes_returned, batch.columns().iter().map(|c| crate::size::packed_bytes(c)).sum());
+    StatsCollector::add(&stats.bytes_returned, batch.columns().iter().map(|c| fastdata_types::size::packed_bytes(c)).sum());
 }
 
 fn lost() -> Error {

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod proto;
 pub mod request;
 pub mod schema;
+pub mod size;
 pub mod stats;
 pub mod store;
 pub mod transform;

@@ -325,9 +325,10 @@ impl From<&Error> for ErrorDetail {
 
 impl ErrorDetail {
     /// As the details of a gRPC status: a `google.rpc.Status` with this inside.
-    pub fn to_status(&self, code: i32, message: String) -> Vec<u8> {
+    pub fn to_status(&self, code: i32) -> Vec<u8> {
         let detail = Any { type_url: ERROR_DETAIL_TYPE.to_owned(), value: self.encode_to_vec() };
-        RpcStatus { code, message, details: vec![detail] }.encode_to_vec()
+        // The message is in the detail: headers are short.
+        RpcStatus { code, message: String::new(), details: vec![detail] }.encode_to_vec()
     }
 
     /// From the details of a gRPC status, if they are ours.

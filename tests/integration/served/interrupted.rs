@@ -251,6 +251,48 @@ except fl.FlightUnauthenticatedError as e:
     assert_eq!(pulled(&a, &b).unwrap().trim(), "25");
 }
 
+/// Replicas see a commit at different times: a ticket is good wherever it goes, and a plan is of the names that stand now.
+#[test]
+fn a_replica_that_saw_an_older_table_serves_a_newer_ticket() {
+    let Some(python) = crate::support::python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    succeed(folder.path(), &["demo", "w", "--scale", "0.002"]);
+    std::fs::write(folder.path().join("keys"), "k MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n").unwrap();
+    std::fs::write(folder.path().join("fastdata.toml"), "[server.tickets]\nkeys = \"keys\"\n").unwrap();
+    std::fs::write(folder.path().join("stale.toml"), "[server]\nstaleness = \"1h\"\n[server.tickets]\nkeys = \"keys\"\n").unwrap();
+    let (a, b) = (Server::of(folder.path()), Server::of(folder.path()));
+    let stale = Server::with(folder.path(), &["--warehouse", "w", "--config", "stale.toml"]);
+    let script = r#"
+import os, sys
+import pyarrow.flight as fl
+from pyiceberg.catalog.sql import SqlCatalog
+root = os.path.abspath("w")
+catalog = SqlCatalog("local", uri=f"sqlite:///{root}/catalog.db", warehouse=f"file://{root}")
+a, b, stale = (fl.connect(uri) for uri in sys.argv[1:])
+info = lambda client: client.get_flight_info(fl.FlightDescriptor.for_path("tpch", "customer"))
+rows = lambda client, info: sum(client.do_get(e.ticket).read_all().num_rows for e in info.endpoints)
+old = info(a)
+assert info(stale).total_records == 300
+table = catalog.load_table("tpch.customer")
+table.append(table.scan(limit=7).to_arrow())
+new = info(b)
+assert rows(a, new) == 307, "the ticket of a newer snapshot"
+assert rows(a, old) == 300 and rows(b, old) == 300
+assert info(a).total_records == 307, "a new plan sees a commit at once"
+assert info(stale).total_records == 300, "within the staleness it need not"
+assert rows(stale, new) == 307
+digests = lambda: [bytes(info(client).app_metadata)[2:34] for client in (a, b)]
+before = digests()
+with table.transaction() as change:
+    change.set_properties({"schema.name-mapping.default": "[]"})
+after = digests()
+assert before[0] == before[1] and after[0] == after[1] and before[0] != after[0], (before, after)
+"#;
+    let output =
+        std::process::Command::new(python).current_dir(folder.path()).args(["-c", script, &a.uri, &b.uri, &stale.uri]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// What answers is no fastdata server: its streams have no end record.
 #[test]
 fn a_stream_without_an_end_record_is_not_whole() {

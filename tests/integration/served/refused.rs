@@ -110,6 +110,19 @@ fn positions_of_elsewhere_are_refused() {
     });
 }
 
+/// What is quoted in an error may be long and in any script: the error keeps its kind, and nobody waits for it.
+#[test]
+fn long_errors_keep_their_kind() {
+    let server = Server::start();
+    block_on(async {
+        let client = server.client().await;
+        for name in ["漢".repeat(5_000), "ü".repeat(20_000), "x".repeat(100_000)] {
+            let error = client.plan(&ScanRequest { r#ref: Some(name), ..ScanRequest::table("tpch.nation") }).await.err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        }
+    });
+}
+
 /// A table that is dropped, made anew, or whose snapshot expires between plan and get.
 #[test]
 fn a_table_that_changes_under_its_tickets_is_refused_by_name() {
@@ -204,6 +217,24 @@ assert min(rows) * 3 > max(rows), rows
 assert keys(halves + [orders.endpoints[1]]) == whole
 quarters = split(halves[0].ticket) + split(halves[1].ticket)
 assert keys(quarters + [orders.endpoints[1]]) == whole
+# A lane that was read in part is cut in what is left, and goes on from there.
+reader = client.do_get(orders.endpoints[0].ticket)
+first, position = [], None
+while len(first) < 3000:
+    chunk = reader.read_chunk()
+    first += chunk.data.column(0).to_pylist()
+    position = chunk.app_metadata.to_pybytes() if chunk.data.num_rows else position
+# StreamMetadata{position} and Ticket{start} differ in the number of their field.
+def start(metadata):
+    return b"\x12" + metadata[1:]
+ticket = fl.Ticket(orders.endpoints[0].ticket.ticket + start(position))
+rest = split(ticket)
+assert len(rest) == 2
+assert sorted(first + keys(rest) + keys([orders.endpoints[1]])) == whole
+part = client.do_get(rest[0].ticket).read_chunk()
+behind = fl.Ticket(rest[0].ticket.ticket + start(part.app_metadata.to_pybytes()))
+seen = part.data.column(0).to_pylist() + client.do_get(behind).read_all().column(0).to_pylist()
+assert sorted(seen) == keys([rest[0]])
 # One block cannot be cut.
 assert len(split(info(table="tpch.nation").endpoints[0].ticket)) == 1
 try:

@@ -135,3 +135,33 @@ print(catalog.load_table("tpch.nation").scan().to_arrow().num_rows, catalog.load
     let lineitem = succeed(warehouse(), &["scan", "tpch.lineitem", "--warehouse", "w", "--select", "l_orderkey"]).lines().count();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("25 {lineitem}"));
 }
+
+/// Several endpoints at once, and every compression.
+#[test]
+fn pyarrow_pulls_all_endpoints_at_once() {
+    let server = Server::start();
+    let script = r#"
+import json, sys
+from concurrent.futures import ThreadPoolExecutor
+import pyarrow as pa, pyarrow.flight as fl
+client = fl.connect(sys.argv[1])
+def pull(**more):
+    request = {"table": "tpch.lineitem", "lanes": 6, "columns": ["l_orderkey", "l_linenumber", "l_comment"], **more}
+    info = client.get_flight_info(fl.FlightDescriptor.for_command(json.dumps(request).encode()))
+    with ThreadPoolExecutor(6) as pool:
+        tables = list(pool.map(lambda e: client.do_get(e.ticket).read_all(), info.endpoints))
+    assert len(tables) == 6 and all(t.num_rows for t in tables)
+    return pa.concat_tables(tables).sort_by([("l_orderkey", "ascending"), ("l_linenumber", "ascending")])
+plain = pull()
+for compression in ["COMPRESSION_LZ4", "COMPRESSION_ZSTD"]:
+    assert pull(compression=compression).equals(plain), compression
+print(plain.num_rows)
+"#;
+    let Some(rows) = pyarrow(&server, script) else { return };
+    let expected = succeed(warehouse(), &["count", "tpch.lineitem", "--warehouse", "w"]);
+    assert_eq!(rows.trim(), expected.trim());
+    for compression in ["lz4", "zstd"] {
+        let scan = |more: &[&str]| succeed(warehouse(), &[&["scan", "tpch.customer", "--order", "stable"], more].concat());
+        assert_eq!(scan(&["--server", &server.uri, "--compression", compression]), scan(&["--warehouse", "w"]), "{compression}");
+    }
+}

@@ -3,11 +3,11 @@
 use super::permutation::permutation;
 use crate::ReadOptions;
 use crate::decode::without_waste;
-use crate::size::{cut, packed_bytes, row_bytes};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 use fastdata_types::lanes::ShuffleKey;
+use fastdata_types::size::{cut, packed_bytes, row_bytes};
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -56,7 +56,7 @@ async fn batches_end_at_the_rows_and_bytes_asked_for() {
     assert!(world.batches().await.unwrap().iter().all(|b| b.num_rows() <= 333));
     world.options = ReadOptions { batch_bytes: 2000, ..options() };
     let batches = world.batches().await.unwrap();
-    assert!(batches.iter().all(|b| b.columns().iter().map(|c| crate::size::packed_bytes(c)).sum::<u64>() <= 2000));
+    assert!(batches.iter().all(|b| b.columns().iter().map(|c| fastdata_types::size::packed_bytes(c)).sum::<u64>() <= 2000));
     assert_eq!(concat_batches(&batches[0].schema(), &batches).unwrap(), all(&[0..5000]));
 }
 

@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use std::ops::Range;
 
 /// Bytes of all rows of an array in its packed form.
-pub(crate) fn packed_bytes(array: &dyn Array) -> u64 {
+pub fn packed_bytes(array: &dyn Array) -> u64 {
     let rows = array.len() as u64;
     match array.data_type() {
         DataType::Null => 0,
@@ -34,14 +34,14 @@ pub(crate) fn packed_bytes(array: &dyn Array) -> u64 {
 }
 
 /// Bytes of each row of an array in its packed form.
-pub(crate) fn row_bytes(array: &dyn Array) -> Vec<u64> {
+pub fn row_bytes(array: &dyn Array) -> Vec<u64> {
     let mut sizes = vec![0; array.len()];
     add_rows(array, &mut sizes);
     sizes
 }
 
 /// Ranges of consecutive rows, each of at most `most` bytes and `rows` rows; a single larger row stands alone.
-pub(crate) fn cut(sizes: &[u64], most: u64, rows: usize) -> Vec<Range<usize>> {
+pub fn cut(sizes: &[u64], most: u64, rows: usize) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let (mut start, mut bytes) = (0, 0u64);
     for (row, size) in sizes.iter().enumerate() {
