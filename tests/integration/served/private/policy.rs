@@ -262,6 +262,10 @@ fn nothing_counts_hidden_rows() {
             let shards = wire.json(action("Shards"), r#"{"request": {"table": "hr.people"}, "shards": 2}"#).await;
             let shards: Vec<_> = figures("", &shards["shards"]).into_iter().filter(|path| path != ".lane").collect();
             assert_eq!(shards.is_empty(), hides_rows, "{caller}: {shards:?}");
+            let exact = wire.json(action("Shards"), r#"{"request": {"table": "hr.people"}, "shards": 2, "exact": true}"#).await;
+            let yields = |shard: &Json| shard["exactRows"].as_str().unwrap().parse::<usize>().unwrap();
+            let exact: usize = exact["shards"].as_array().unwrap().iter().map(yields).sum();
+            assert_eq!(exact, if hides_rows { visible().len() } else { PEOPLE as usize }, "{caller}");
             for part in ["Describe", "Snapshots"] {
                 let text = wire.json(action(part), TABLE).await.to_string();
                 assert_eq!(text.contains("\"total-records\""), !hides_rows, "{caller}: {text}");
