@@ -25,12 +25,12 @@ struct Told {
     advice: String,
 }
 
-impl From<Refused> for Told {
-    fn from(refused: Refused) -> Told {
+impl From<Box<Refused>> for Told {
+    fn from(refused: Box<Refused>) -> Told {
         let detail = refused.detail.expect("an error without details");
         let text = format!("{}: {}; {}", detail.kind, detail.message, detail.advice);
         assert_eq!(refused.message, text, "clients without our messages read the same");
-        let Refused { code, .. } = refused;
+        let code = refused.code;
         Told { kind: detail.kind, code: format!("{code:?}"), retryable: detail.retryable, advice: detail.advice }
     }
 }

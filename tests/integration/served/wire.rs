@@ -56,7 +56,7 @@ impl Wire {
     }
 
     /// The messages of the answer, each encoded.
-    pub async fn ask(&self, call: Call) -> Result<Vec<Vec<u8>>, Refused> {
+    pub async fn ask(&self, call: Call) -> Result<Vec<Vec<u8>>, Box<Refused>> {
         let mut flight = self.flight.clone();
         match call {
             Call::Info(descriptor) => one(flight.get_flight_info(self.request(descriptor)).await),
@@ -81,16 +81,16 @@ impl Wire {
     }
 }
 
-fn refused(status: Status) -> Refused {
+fn refused(status: Status) -> Box<Refused> {
     let detail = ErrorDetail::from_status(status.details());
-    Refused { code: status.code(), message: status.message().to_owned(), detail, details: status.details().to_vec() }
+    Box::new(Refused { code: status.code(), message: status.message().to_owned(), detail, details: status.details().to_vec() })
 }
 
-fn one<M: Message>(answer: Result<Response<M>, Status>) -> Result<Vec<Vec<u8>>, Refused> {
+fn one<M: Message>(answer: Result<Response<M>, Status>) -> Result<Vec<Vec<u8>>, Box<Refused>> {
     answer.map(|response| vec![response.into_inner().encode_to_vec()]).map_err(refused)
 }
 
-async fn all<M: Message>(answer: Result<Response<Streaming<M>>, Status>) -> Result<Vec<Vec<u8>>, Refused> {
+async fn all<M: Message>(answer: Result<Response<Streaming<M>>, Status>) -> Result<Vec<Vec<u8>>, Box<Refused>> {
     let mut messages = answer.map_err(refused)?.into_inner();
     let mut all = vec![];
     while let Some(message) = messages.message().await.map_err(refused)? {

@@ -66,7 +66,7 @@ impl World {
     }
 
     /// The call's answers from both servers.
-    async fn both(&self, caller: &str, call: &Call) -> [Result<Vec<Vec<u8>>, Refused>; 2] {
+    async fn both(&self, caller: &str, call: &Call) -> [Result<Vec<Vec<u8>>, Box<Refused>>; 2] {
         let token = Some(self.token(caller));
         [Wire::to(&self.hiding.uri, token).await.ask(call.clone()).await, Wire::to(&self.without.uri, token).await.ask(call.clone()).await]
     }
