@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
@@ -32,6 +33,9 @@ pub const UNPROVEN: usize = 256;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// The pauses after failures to accept: the process may be out of file descriptors.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// For a peer that is refused in the handshake to read why, and what of its bytes is read meanwhile, in KiB.
+const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL_READS: usize = 64;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -207,13 +211,29 @@ impl Door {
 
 /// The TLS handshake; a client certificate was checked by it.
 async fn shake_hands(config: Arc<ServerConfig>, socket: TcpStream, address: SocketAddr, until: Instant) -> Result<(Wire, Peer), Refusal> {
-    let shaken = tokio::time::timeout_at(until, TlsAcceptor::from(config).accept(socket)).await.map_err(|_| Refusal::Late)?;
-    let stream = shaken.map_err(|error| {
-        tracing::debug!("TLS handshake with {address}: {error}");
-        Refusal::Handshake
-    })?;
+    let accepted = TlsAcceptor::from(config).accept(socket).into_fallible();
+    let stream = match tokio::time::timeout_at(until, accepted).await.map_err(|_| Refusal::Late)? {
+        Ok(stream) => stream,
+        Err((error, socket)) => {
+            tracing::debug!("TLS handshake with {address}: {error}");
+            let _ = tokio::time::timeout_at(until.min(Instant::now() + FAREWELL), take_leave(socket)).await;
+            return Err(Refusal::Handshake);
+        }
+    };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| Arc::from(leaf.as_ref()));
     Ok((Wire::Tls(Box::new(stream)), Peer { address, certificate }))
+}
+
+/// Lets the peer read why it was refused: a socket that is closed with bytes unread resets the connection, and the alert with it.
+async fn take_leave(mut socket: TcpStream) -> io::Result<()> {
+    socket.shutdown().await?;
+    let mut unread = [0; 1024];
+    for _ in 0..FAREWELL_READS {
+        if socket.read(&mut unread).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

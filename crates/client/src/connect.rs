@@ -1,6 +1,6 @@
 //! Connections: where the server is, how it proves who it is, and who we are.
 
-use crate::Client;
+use crate::{Client, refusal};
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -94,6 +94,9 @@ impl Client {
             return Ok(channel.clone());
         }
         let made = self.endpoint.connect().await.map_err(|e| {
+            if let Some(refused) = refusal::of(&e, &self.server) {
+                return refused.source(e);
+            }
             let cause = root_of(&e);
             Error::new(ErrorKind::Unavailable, Stage::Client, format!("server {} cannot be reached: {cause}", self.server))
                 .source(e)

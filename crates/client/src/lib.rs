@@ -9,6 +9,7 @@ mod connect;
 mod lane;
 mod plan;
 mod pull;
+mod refusal;
 mod status;
 
 pub use connect::{ConnectOptions, Token};

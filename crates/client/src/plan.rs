@@ -108,7 +108,8 @@ impl Plan {
 
     /// Refuses a cursor of another plan, snapshot, epoch or number of lanes.
     pub fn check(&self, cursor: &Cursor) -> Result<()> {
-        Cursor::merge([self.start(), cursor.clone()]).map(drop)
+        let merged = Cursor::merge([self.start(), cursor.clone()]);
+        merged.map(drop).map_err(|error| error.advice("resume the scan that the cursor was made with, at its snapshot, or begin again"))
     }
 
     /// Reads a lane from a position on.

@@ -1,5 +1,6 @@
 //! What a failed call means.
 
+use crate::refusal;
 use arrow_flight::error::FlightError;
 use fastdata_types::{Error, ErrorKind, Result, Stage, proto};
 use tonic::{Code, Status};
@@ -25,6 +26,9 @@ pub(crate) fn broken(server: &str, why: &str) -> Error {
 pub(crate) fn from_status(status: &Status, server: &str) -> Error {
     if let Some(detail) = proto::ErrorDetail::from_status(status.details()) {
         return detail.into_error();
+    }
+    if let Some(refused) = refusal::of(status, server) {
+        return refused;
     }
     // Without details it is what the transport makes of an end that nobody announced, or another program's word.
     let kind = match status.code() {

@@ -1,10 +1,13 @@
 //! The real server, driven by our client and by plain pyarrow.
 
 mod bounds;
+mod documented;
 mod exact;
 mod interrupted;
+mod private;
 mod refused;
 mod scans;
+mod wire;
 
 use crate::support::{fastdata, succeed};
 use arrow::array::{ArrayData, ArrayRef, RecordBatch, make_array};
@@ -48,6 +51,10 @@ impl Server {
 
     /// With arguments of its own, in a folder that may hold a configuration.
     pub fn with(folder: &Path, arguments: &[&str]) -> Server {
+        Server::with_environment(folder, arguments, &[])
+    }
+
+    pub fn with_environment(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
         let listen: &[&str] = if arguments.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let log =
@@ -56,6 +63,7 @@ impl Server {
             .args(["serve", "--log", "json"])
             .args(listen)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
             .spawn()
