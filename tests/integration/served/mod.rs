@@ -2,6 +2,7 @@
 
 mod bounds;
 mod exact;
+mod failing;
 mod interrupted;
 mod refused;
 mod scans;
