@@ -8,7 +8,7 @@ export PATH := $(FASTDATA_CACHE)/tools/bin:$(PATH)
 
 BINARY := $(CARGO_TARGET_DIR)/debug/fastdata
 
-.PHONY: help build demo test lint unit deny docs check-features bench fuzz clean-demo
+.PHONY: help build demo test lint unit deny docs check-features bench soak fuzz clean-demo
 
 help: ## List the recipes
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check-features: ## Compile the optional catalogs (Glue, HMS): slow
 
 fuzz: ## Fuzz the decoders of bytes from anywhere, SECONDS for each target
 	scripts/fuzz.sh $(SECONDS)
+
+soak: ## Run the long forms of the tests and print their figures; PART="tickets stalled" runs only those
+	scripts/soak.sh $(PART)
 
 bench: ## Measure scans of the reference tables against the decode floor
 	scripts/bench.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every Rust test. The shared tables of other engines are found through FASTDATA_CORPUS.
+# Every Rust test, or those that arguments of cargo test choose. The shared tables of other engines are found through FASTDATA_CORPUS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=${FASTDATA_CACHE:-$HOME/.cache/fastdata}
@@ -16,4 +16,4 @@ else
     echo "tests: FASTDATA_CORPUS is not set: the tests on other engines' tables will skip"
 fi
 [ -x "$cache/python/bin/python" ] && export FASTDATA_PYTHON="$cache/python/bin/python"
-cargo test --locked --workspace
+cargo test --locked --workspace "$@"

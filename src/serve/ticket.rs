@@ -179,5 +179,6 @@ mod tests {
             let error = open(&altered, &keys, "ada", 0).expect_err("accepted");
             assert!(error.to_string() == words, "round {round}: {error}");
         }
+        eprintln!("{count} altered tickets: none was accepted, none panicked");
     }
 }

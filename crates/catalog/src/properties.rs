@@ -47,9 +47,11 @@ const FOREIGN: [&str; 12] = [
 const FOREIGN_PREFIXES: [&str; 7] = ["cache.", "table-default.", "table-override.", "jdbc.", "hadoop.", "rest.", "io."];
 /// Passed on to the store as they stand.
 const STORAGE_PREFIXES: [&str; 6] = ["s3.", "client.", "gcs.", "adls.", "hdfs.", "fs."];
+/// Of our own, for the store too: only the configuration sets these, no server.
+const OWN_STORAGE: [&str; 2] = ["fastdata.s3.instance-credentials", "fastdata.s3.retry-timeout"];
 const OWN_PREFIXES: [&str; 3] = ["header.", "glue.", "hive."];
 
-/// A property that configures storage or its credentials.
+/// A property that configures storage or its credentials, from whoever sets it.
 pub fn is_storage(key: &str) -> bool {
     STORAGE_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
@@ -64,11 +66,11 @@ impl Properties {
     pub fn new(catalog: &str, values: BTreeMap<String, String>) -> Self {
         let mut problems = Vec::new();
         for key in values.keys() {
-            let known = OWN.contains(&key.as_str())
+            let known = [&OWN[..], &OWN_STORAGE].concat().contains(&key.as_str())
                 || FOREIGN.contains(&key.as_str())
                 || [&STORAGE_PREFIXES[..], &FOREIGN_PREFIXES, &OWN_PREFIXES].concat().iter().any(|prefix| key.starts_with(prefix));
             if !known {
-                let near = nearest(key, OWN);
+                let near = nearest(key, [&OWN[..], &OWN_STORAGE].concat());
                 let hint = if near.is_empty() { String::new() } else { format!(" (did you mean: {}?)", near.join(", ")) };
                 problems.push(format!("unknown property '{key}'{hint}"));
             }
@@ -136,7 +138,8 @@ impl Properties {
     }
 
     pub fn storage(&self) -> BTreeMap<String, String> {
-        self.values.iter().filter(|(key, _)| is_storage(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
+        let wanted = |key: &str| is_storage(key) || OWN_STORAGE.contains(&key);
+        self.values.iter().filter(|(key, _)| wanted(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
     }
 
     /// `config`, with every problem, if there is one.
@@ -146,5 +149,21 @@ impl Properties {
         }
         let message = format!("catalog '{}': {}", self.catalog, self.problems.join("; "));
         Err(Error::new(ErrorKind::Config, Stage::Config, message).advice("correct the properties of this catalog in the configuration"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_our_own_reach_the_store_from_the_configuration_alone() {
+        for key in OWN_STORAGE {
+            let properties = Properties::new("lake", BTreeMap::from([(key.to_owned(), "true".to_owned())]));
+            properties.finish().unwrap();
+            assert!(properties.storage().contains_key(key) && !is_storage(key), "{key}");
+        }
+        let properties = Properties::new("lake", BTreeMap::from([("fastdata.s3.retry-timout".to_owned(), "4".to_owned())]));
+        assert!(properties.finish().unwrap_err().message().contains("did you mean: fastdata.s3.retry-timeout"));
     }
 }

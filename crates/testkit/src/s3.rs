@@ -1,12 +1,17 @@
 //! An S3 server for tests, on a loopback port, that remembers what it was asked and fails on demand.
 //!
 //! Contract: GET with byte ranges, HEAD and ListObjectsV2 as S3 answers them, path style; keys are compared as the percent-decoded bytes of the
-//! request's path, so `a//b` and `a/b` are two objects. Every request is logged as it came over the wire, with the status it got. Faults are taken
-//! from a queue, one for each object request that they match.
+//! request's path, so `a//b` and `a/b` are two objects. Every request is logged as it came over the wire, with the status it got and what it
+//! suffered. Faults are taken from a queue, one for each request, and where that is empty drawn from a seed.
+
+mod faults;
+mod wire;
+
+pub use faults::{Change, Faults};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
@@ -16,6 +21,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use wire::{Breaker, Wires};
 
 /// What one matching request suffers instead of, or beside, its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub enum Fault {
     RetryAfter(u64),
     /// A correct head, then only so many bytes of the body, then the end of the connection.
     Truncate(usize),
+    /// The connection is reset after so many bytes of the body; with 0 of them there is no head either.
+    Reset(usize),
     /// No answer for so long, then the right one.
     Hang(Duration),
     /// 403 AccessDenied.
@@ -46,6 +54,7 @@ pub struct Logged {
     pub range: Option<String>,
     pub access_key_id: Option<String>,
     pub status: u16,
+    pub fault: Option<Fault>,
 }
 
 impl Logged {
@@ -67,6 +76,7 @@ struct Inner {
     objects: BTreeMap<(String, String), Stored>,
     log: Vec<Logged>,
     faults: VecDeque<Fault>,
+    seeded: Option<faults::Seeded>,
     keys: Option<BTreeSet<String>>,
     page: usize,
     puts: u64,
@@ -92,9 +102,9 @@ impl S3Server {
         let inner = Arc::new(Mutex::new(Inner { page: 1000, ..Inner::default() }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free loopback port");
         let endpoint = format!("http://{}", listener.local_addr().expect("a bound address"));
-        let router = Router::new().fallback(answer).with_state(inner.clone());
+        let service = Router::new().fallback(answer).with_state(inner.clone()).into_make_service_with_connect_info::<Breaker>();
         let task = tokio::spawn(async move {
-            let _ = axum::serve(listener, router).await;
+            let _ = axum::serve(Wires(listener), service).await;
         });
         S3Server { endpoint, inner, task }
     }
@@ -147,6 +157,11 @@ impl S3Server {
         self.lock().faults.extend(faults);
     }
 
+    /// From now on requests suffer what the seed holds for them, from the first request of each object on; nothing without one.
+    pub fn suffer(&self, faults: Option<Faults>) {
+        self.lock().seeded = faults.map(faults::Seeded::new);
+    }
+
     /// From now on only requests signed with one of these access key ids are answered.
     pub fn accept_only(&self, access_key_ids: impl IntoIterator<Item = impl Into<String>>) {
         self.lock().keys = Some(access_key_ids.into_iter().map(Into::into).collect());
@@ -167,63 +182,108 @@ impl S3Server {
     }
 }
 
-async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Response {
+/// What a request gets, and when.
+struct Verdict {
+    response: Response,
+    pause: Duration,
+    fault: Option<Fault>,
+}
+
+async fn answer(State(inner): State<Arc<Mutex<Inner>>>, ConnectInfo(breaker): ConnectInfo<Breaker>, request: Request) -> Response {
     let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
-    let (response, pause) = decide(&inner, &method, uri.path(), uri.query().unwrap_or_default(), &headers);
-    {
+    let (response, pause) = {
         let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = inner.decide(&method, uri.path(), uri.query().unwrap_or_default(), &headers, &breaker);
         inner.log.push(Logged {
             method: method.to_string(),
             path: uri.path().to_string(),
             query: uri.query().unwrap_or_default().to_string(),
             range: text(&headers, header::RANGE).map(str::to_string),
             access_key_id: access_key_id(&headers).map(str::to_string),
-            status: response.status().as_u16(),
+            status: verdict.response.status().as_u16(),
+            fault: verdict.fault,
         });
-    }
-    if let Some(pause) = pause {
-        tokio::time::sleep(pause).await;
-    }
+        (verdict.response, verdict.pause)
+    };
+    tokio::time::sleep(pause).await;
     response
 }
 
-fn decide(inner: &Mutex<Inner>, method: &Method, path: &str, query: &str, headers: &HeaderMap) -> (Response, Option<Duration>) {
-    let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
-    let key_id = access_key_id(headers);
-    if inner.keys.as_ref().is_some_and(|keys| !key_id.is_some_and(|id| keys.contains(id))) {
-        return (error(StatusCode::FORBIDDEN, "InvalidAccessKeyId"), None);
-    }
-    let (mut truncate, mut pause) = (None, None);
-    match inner.faults.pop_front() {
-        None => {}
-        Some(Fault::Unavailable) => return (error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"), None),
-        Some(Fault::RetryAfter(seconds)) => {
-            let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown");
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-            return (response, None);
+impl Inner {
+    fn decide(&mut self, method: &Method, path: &str, query: &str, headers: &HeaderMap, breaker: &Breaker) -> Verdict {
+        let key_id = access_key_id(headers);
+        if self.keys.as_ref().is_some_and(|keys| !key_id.is_some_and(|id| keys.contains(id))) {
+            let response = error(StatusCode::FORBIDDEN, "InvalidAccessKeyId");
+            return Verdict { response, pause: Duration::ZERO, fault: None };
         }
-        Some(Fault::Denied) => return (error(StatusCode::FORBIDDEN, "AccessDenied"), None),
-        Some(Fault::ExpiredToken) => return (error(StatusCode::BAD_REQUEST, "ExpiredToken"), None),
-        Some(Fault::Status(status, code)) => {
-            return (error(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code), None);
-        }
-        Some(Fault::Truncate(bytes)) => truncate = Some(bytes),
-        Some(Fault::Hang(duration)) => pause = Some(duration),
+        let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+        let key = percent_decode_str(key).decode_utf8_lossy().into_owned();
+        let drawn = self.seeded.as_mut().map(|seeded| seeded.draw(bucket, &key)).unwrap_or_default();
+        let fault = self.faults.pop_front().or(drawn.fault);
+        let pause = if let Some(Fault::Hang(pause)) = fault { pause } else { drawn.pause };
+        let response = match refusal(fault.as_ref(), breaker) {
+            Some(response) => response,
+            None => match (method.as_str(), key.as_str()) {
+                ("GET", "") => list(self, bucket, query),
+                ("GET" | "HEAD", _) => match drawn.changed.as_ref().or_else(|| self.objects.get(&(bucket.to_string(), key))) {
+                    Some(stored) => object(stored, text(headers, header::RANGE), Cut::of(fault.as_ref(), breaker)),
+                    None => error(StatusCode::NOT_FOUND, "NoSuchKey"),
+                },
+                _ => error(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+            },
+        };
+        Verdict { response, pause, fault }
     }
-    let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
-    let key = percent_decode_str(key).decode_utf8_lossy().into_owned();
-    let response = match (method.as_str(), key.as_str()) {
-        ("GET", "") => list(&inner, bucket, query),
-        ("GET" | "HEAD", _) => match inner.objects.get(&(bucket.to_string(), key)) {
-            Some(stored) => object(stored, text(headers, header::RANGE), truncate),
-            None => error(StatusCode::NOT_FOUND, "NoSuchKey"),
-        },
-        _ => error(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
-    };
-    (response, pause)
 }
 
-fn object(stored: &Stored, range: Option<&str>, truncate: Option<usize>) -> Response {
+/// What is answered instead of an object.
+fn refusal(fault: Option<&Fault>, breaker: &Breaker) -> Option<Response> {
+    Some(match fault? {
+        Fault::Unavailable => error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+        Fault::RetryAfter(seconds) => {
+            let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown");
+            response.headers_mut().insert(header::RETRY_AFTER, (*seconds).into());
+            response
+        }
+        Fault::Reset(0) => {
+            breaker.reset();
+            error(StatusCode::INTERNAL_SERVER_ERROR, "NeverSent")
+        }
+        Fault::Denied => error(StatusCode::FORBIDDEN, "AccessDenied"),
+        Fault::ExpiredToken => error(StatusCode::BAD_REQUEST, "ExpiredToken"),
+        Fault::Status(status, code) => error(StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code),
+        Fault::Truncate(_) | Fault::Reset(_) | Fault::Hang(_) => return None,
+    })
+}
+
+/// Where a body ends too early, and whether the connection is reset there or only ends.
+struct Cut {
+    bytes: usize,
+    breaker: Option<Breaker>,
+}
+
+impl Cut {
+    fn of(fault: Option<&Fault>, breaker: &Breaker) -> Option<Cut> {
+        match *fault? {
+            Fault::Truncate(bytes) => Some(Cut { bytes, breaker: None }),
+            Fault::Reset(bytes) => Some(Cut { bytes, breaker: Some(breaker.clone()) }),
+            _ => None,
+        }
+    }
+
+    fn body(self, bytes: Bytes) -> Body {
+        let kept = bytes.slice(..self.bytes.min(bytes.len()));
+        // The pause lets what was written so far reach the client.
+        let end = async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            self.breaker.iter().for_each(Breaker::reset);
+            Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+        };
+        Body::from_stream(futures::stream::iter([Ok(kept)]).chain(futures::stream::once(end)))
+    }
+}
+
+fn object(stored: &Stored, range: Option<&str>, cut: Option<Cut>) -> Response {
     let size = stored.bytes.len() as u64;
     let (status, from, until) = match range.and_then(|range| range.strip_prefix("bytes=")) {
         None => (StatusCode::OK, 0, size),
@@ -240,18 +300,9 @@ fn object(stored: &Stored, range: Option<&str>, truncate: Option<usize>) -> Resp
     };
     let bytes = stored.bytes.slice(from as usize..until as usize);
     let length = bytes.len();
-    let body = match truncate {
+    let body = match cut {
         None => Body::from(bytes),
-        Some(kept) => {
-            let kept = bytes.slice(..kept.min(length));
-            // The pause lets what was written so far reach the client.
-            let end = async {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
-            };
-            let broken = futures::stream::iter([Ok(kept)]).chain(futures::stream::once(end));
-            Body::from_stream(broken)
-        }
+        Some(cut) => cut.body(bytes),
     };
     let mut response = Response::builder()
         .status(status)

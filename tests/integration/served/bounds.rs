@@ -59,6 +59,18 @@ fn two_hundred_scans_on_a_small_budget_finish_or_are_refused() {
     many_scans("64MiB", 64 * MIB);
 }
 
+/// What a scan takes: the median of some.
+async fn pace(uri: &str, json: &str, rows: usize) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        let started = Instant::now();
+        assert_eq!(scan(uri, json).await.unwrap(), rows);
+        times.push(started.elapsed());
+    }
+    times.sort();
+    times[times.len() / 2]
+}
+
 /// Streams that nobody reads cost little, and hold up nobody who does.
 #[test]
 fn stalled_streams_cost_little_and_slow_nobody_down() {
@@ -66,9 +78,8 @@ fn stalled_streams_cost_little_and_slow_nobody_down() {
     let server = Server::with(large(), &["--warehouse", "w", "--memory", "256MiB", "--admin", "127.0.0.1:0"]);
     let json = r#"{"table": "tpch.lineitem"}"#;
     block_on(async {
-        let alone = Instant::now();
         let rows = scan(&server.uri, json).await.unwrap();
-        let alone = alone.elapsed();
+        let alone = pace(&server.uri, json, rows).await;
         // They cost the server what they cost, however little they cost us.
         let options = ConnectOptions { stream_window: Some(64 << 10), ..Default::default() };
         let plan = Client::connect(&server.uri, options).await.unwrap().plan(&request(json)).await.unwrap();
@@ -84,21 +95,16 @@ fn stalled_streams_cost_little_and_slow_nobody_down() {
         let beside = Instant::now();
         assert_eq!(scan(&server.uri, json).await.unwrap(), rows);
         let first = beside.elapsed();
-        let mut times = Vec::new();
-        for _ in 0..3 {
-            let beside = Instant::now();
-            assert_eq!(scan(&server.uri, json).await.unwrap(), rows);
-            times.push(beside.elapsed());
-        }
-        times.sort();
+        let pace = pace(&server.uri, json, rows).await;
         let resident = server.resident();
         eprintln!(
-            "{count} stalled streams: {} MiB; a scan takes {:?} beside them, {alone:?} alone, the first {first:?}",
+            "{count} stalled streams: {} MiB; a scan takes {pace:?} beside them, {alone:?} alone, the first {first:?}",
             resident / MIB,
-            times[1]
         );
         assert!(resident <= 1024 * MIB, "{} MiB", resident / MIB);
-        assert!(times[1] <= alone * 2 + Duration::from_millis(300), "{:?} beside stalled streams, {alone:?} alone", times[1]);
+        // Other tests may run beside the short form.
+        let slack = Duration::from_millis(scale(300, 0) as u64);
+        assert!(pace <= alone * 2 + slack, "{pace:?} beside stalled streams, {alone:?} alone");
         assert!(server.metric("fastdata_streams_open") >= count as f64);
         drop(stalled);
     });

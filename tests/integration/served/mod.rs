@@ -3,6 +3,7 @@
 mod bounds;
 mod documented;
 mod exact;
+mod failing;
 mod interrupted;
 mod private;
 mod refused;

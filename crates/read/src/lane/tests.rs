@@ -258,8 +258,13 @@ async fn check(case: Case) {
     assert_eq!(all, expected);
 }
 
+/// FASTDATA_PROPTEST_CASES asks for another number than the usual one.
+fn number_of_cases() -> u32 {
+    std::env::var("FASTDATA_PROPTEST_CASES").map_or(64, |cases| cases.parse().unwrap())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: number_of_cases(), failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn every_row_once_in_the_same_order_however_often_a_lane_is_killed(case in cases()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# The long forms of the tests, and what they measured. usage: soak.sh [PART...]; every part without one.
+# Each part takes less than 45 minutes on two cores and is built as the tests are. Standard output holds the figures; fails where a promise was broken.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export FASTDATA_SOAK=1
+
+# name, what it is, the kind of test and the tests' names
+parts=(
+    "tickets|a million altered tickets|--lib|serve::ticket"
+    "lanes|thousands of random lanes, killed and resumed|--lib|lane::"
+    "scans|200 scans at once, at 256 MiB and at 64 MiB|--test integration|served::bounds::two_hundred_scans"
+    "stalled|1000 streams that nobody reads|--test integration|served::bounds::stalled_streams"
+    "store|1000 scans of a failing store|--test integration|served::failing"
+    "tables|random tables through the engine|--test integration|properties::"
+)
+names=()
+for part in "${parts[@]}"; do names+=("${part%%|*}"); done
+for asked in "$@"; do
+    [[ " ${names[*]} " == *" $asked "* ]] || { echo "soak: there is no part $asked; parts: ${names[*]}" >&2; exit 2; }
+done
+[ $# -gt 0 ] || set -- "${names[@]}"
+
+variables() {
+    case $1 in
+    tickets) echo FASTDATA_MUTATIONS=1000000 ;;
+    lanes) echo FASTDATA_PROPTEST_CASES=5000 ;;
+    tables) echo FASTDATA_PROPTEST_CASES=1000 ;;
+    esac
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+failed=()
+scripts/test.sh --no-run >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+echo "soak: commit $(git describe --always --dirty), $(nproc) cores, $(awk '/MemTotal/ {print int($2 / 1048576)}' /proc/meminfo) GiB, debug build"
+for part in "${parts[@]}"; do
+    IFS='|' read -r name what kind tests <<<"$part"
+    [[ " $* " == *" $name "* ]] || continue
+    started=$SECONDS
+    verdict=passed
+    set=$(variables "$name")
+    # shellcheck disable=SC2086 # each is words
+    env $set scripts/test.sh $kind -- --show-output --test-threads 1 "$tests" >"$log" 2>&1 || verdict=FAILED
+    count=$(awk '/^test result:/ {n += $4} END {print n + 0}' "$log")
+    [ "$verdict" = passed ] && [ "$count" -eq 0 ] && verdict="FAILED: no test is named $tests"
+    echo "$name: $what${set:+ ($set)}: $verdict, $count tests in $((SECONDS - started)) s"
+    # What tests say stands below their names, up to an empty line.
+    awk '/^---- .* stdout ----$/ {said = 1; next} /^$/ {said = 0} said {print "  " $0}' "$log"
+    [ "$verdict" = passed ] || failed+=("$name")
+done
+[ ${#failed[@]} -eq 0 ] || { echo "soak: promises were broken: ${failed[*]}" >&2; exit 1; }
