@@ -72,8 +72,13 @@ impl Client {
         if !tls && (options.ca.is_some() || options.certificate.is_some()) {
             return Err(Error::invalid(Stage::Client, format!("certificates are given and {uri} is plaintext")).advice("use grpc+tls://"));
         }
-        let endpoint = Channel::from_shared(format!("{}://{address}", if tls { "https" } else { "http" }))
-            .map_err(|e| wrong().source(e))?
+        let endpoint =
+            Channel::from_shared(format!("{}://{address}", if tls { "https" } else { "http" })).map_err(|e| wrong().source(e))?;
+        if endpoint.uri().port_u16().is_none() {
+            return Err(Error::invalid(Stage::Client, format!("server '{uri}' names no port"))
+                .advice(format!("write it behind the host: {scheme}://HOST:PORT, as `fastdata serve` prints it")));
+        }
+        let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(SILENT)
             .keep_alive_timeout(SIGN_OF_LIFE)
@@ -93,12 +98,7 @@ impl Client {
         if let Some(channel) = channel.as_ref() {
             return Ok(channel.clone());
         }
-        let made = self.endpoint.connect().await.map_err(|e| {
-            let cause = root_of(&e);
-            Error::new(ErrorKind::Unavailable, Stage::Client, format!("server {} cannot be reached: {cause}", self.server))
-                .source(e)
-                .advice("check that `fastdata serve` runs there and that the port is right")
-        })?;
+        let made = self.endpoint.connect().await.map_err(|e| unreachable(&self.server, &root_of(&e)).source(e))?;
         Ok(channel.insert(made).clone())
     }
 
@@ -109,7 +109,7 @@ impl Client {
 }
 
 /// The innermost cause: the outer ones say `transport error`.
-fn root_of(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_of(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -117,18 +117,66 @@ fn root_of(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+/// How the TLS library says that the other side ended a handshake; with TLS 1.3 the first call meets it.
+pub(crate) const ALERT: &str = "received fatal alert: ";
+
+/// What a connection failed of, as the TLS library words it. Only a server that does not answer is waited for.
+pub(crate) fn unreachable(server: &str, cause: &str) -> Error {
+    let fails = |kind, what: String, advice: &str| Error::new(kind, Stage::Client, what).with_retryable(false).advice(advice);
+    if let Some(fault) = cause.strip_prefix("invalid peer certificate: ") {
+        let what = format!("the certificate of server {server} is not accepted: {fault}");
+        return fails(ErrorKind::Unavailable, what, certificate_advice(fault));
+    }
+    if let Some(alert) = cause.strip_prefix(ALERT) {
+        let what = format!("server {server} refuses the connection: {alert}");
+        return fails(
+            ErrorKind::Unauthenticated,
+            what,
+            "give the certificate that the server asks for, with its key, of an authority that it accepts",
+        );
+    }
+    if cause.contains("InvalidContentType") {
+        let what = format!("server {server} does not speak TLS");
+        return fails(ErrorKind::Unavailable, what, "use grpc://, or give the server a certificate: docs/security.md");
+    }
+    Error::new(ErrorKind::Unavailable, Stage::Client, format!("server {server} cannot be reached: {cause}"))
+        .advice("check that `fastdata serve` runs there and that the port is right")
+}
+
+fn certificate_advice(fault: &str) -> &'static str {
+    if fault.contains("CaUsedAsEndEntity") {
+        return "it is the certificate of an authority: give the server one with basicConstraints CA:FALSE (docs/security.md has the commands)";
+    }
+    if fault.contains("UnknownIssuer") || fault.contains("BadSignature") {
+        return "name the authority that it comes from: a PEM file with the authority's certificate";
+    }
+    if fault.contains("not valid for") || fault.contains("NotValidForName") {
+        return "call the server by a name or address in the certificate's subjectAltName, or give it a certificate with this one";
+    }
+    if fault.contains("xpired") || fault.contains("not valid yet") || fault.contains("NotValidYet") {
+        return "give the server a certificate that is within its time, and check both clocks";
+    }
+    "give the server another certificate: docs/security.md has the commands"
+}
+
+fn read_pem(path: &PathBuf, holds: &str) -> Result<Vec<u8>> {
+    let wrong = |what: String| Error::invalid(Stage::Client, format!("{}: {what}", path.display())).advice("name a readable PEM file");
+    let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    let mark = format!("{holds}-----");
+    if !bytes.windows(mark.len()).any(|part| part == mark.as_bytes()) {
+        return Err(wrong(format!("no {} in PEM form", holds.to_lowercase())));
+    }
+    Ok(bytes)
+}
+
 fn with_tls(endpoint: Endpoint, options: &ConnectOptions) -> Result<Endpoint> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path)
-            .map_err(|e| Error::invalid(Stage::Client, format!("{}: {e}", path.display())).advice("name a readable PEM file"))
-    };
     let tls = ClientTlsConfig::new();
     let tls = match &options.ca {
-        Some(ca) => tls.ca_certificate(Certificate::from_pem(read(ca)?)),
+        Some(ca) => tls.ca_certificate(Certificate::from_pem(read_pem(ca, "CERTIFICATE")?)),
         None => tls.with_native_roots(),
     };
     let tls = match &options.certificate {
-        Some((certificate, key)) => tls.identity(Identity::from_pem(read(certificate)?, read(key)?)),
+        Some((certificate, key)) => tls.identity(Identity::from_pem(read_pem(certificate, "CERTIFICATE")?, read_pem(key, "PRIVATE KEY")?)),
         None => tls,
     };
     endpoint.tls_config(tls).map_err(|e| {
@@ -167,6 +215,13 @@ mod tests {
         let options = ConnectOptions { ca: Some("/nowhere/ca.pem".into()), ..Default::default() };
         let error = Client::connect("grpc+tls://127.0.0.1:1", options).await.err().unwrap();
         assert!(error.message().contains("/nowhere/ca.pem"), "{error}");
+        let options = ConnectOptions { ca: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into()), ..Default::default() };
+        let error = Client::connect("grpc+tls://127.0.0.1:1", options).await.err().unwrap();
+        assert!(error.message().contains("Cargo.toml: no certificate"), "{error}");
+        for uri in ["grpc://127.0.0.1", "grpc+tls://localhost", "grpc://[::1]"] {
+            let error = Client::connect(uri, ConnectOptions::default()).await.err().unwrap();
+            assert!(error.message().contains(uri) && error.message().contains("no port"), "{error}");
+        }
         assert!(Token::new("line\nbreak").is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! What a failed call means.
 
+use crate::connect::{ALERT, root_of, unreachable};
 use arrow_flight::error::FlightError;
 use fastdata_types::{Error, ErrorKind, Result, Stage, proto};
 use tonic::{Code, Status};
@@ -18,13 +19,21 @@ pub(crate) fn error_of(error: FlightError, server: &str) -> Error {
 
 /// The connection ended, or what answers is no server of ours.
 pub(crate) fn broken(server: &str, why: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, Stage::Client, format!("server {server} broke off: {why}"))
-        .advice("check that `fastdata serve` still runs there, and ask again")
+    Error::new(ErrorKind::Unavailable, Stage::Client, format!("server {server} broke off: {why}")).advice(
+        match server.starts_with("grpc+tls://") {
+            true => "check that `fastdata serve` still runs there, and ask again",
+            false => "check that `fastdata serve` still runs there, and ask again; if it has TLS, use grpc+tls://",
+        },
+    )
 }
 
 pub(crate) fn from_status(status: &Status, server: &str) -> Error {
     if let Some(detail) = proto::ErrorDetail::from_status(status.details()) {
         return detail.into_error();
+    }
+    let cause = root_of(status);
+    if cause.starts_with(ALERT) {
+        return unreachable(server, &cause);
     }
     // Without details it is what the transport makes of an end that nobody announced, or another program's word.
     let kind = match status.code() {
