@@ -2,6 +2,7 @@
 
 mod bounds;
 mod exact;
+mod first_steps;
 mod interrupted;
 mod refused;
 mod scans;
