@@ -275,6 +275,17 @@ impl Engine {
         plan::select_pinned(metadata, request, pin.snapshot_id, pin.schema_id)
     }
 
+    /// What of a grant does not fit the current state of a table: columns that are not there, a filter that does not bind.
+    pub async fn misfits(&self, catalog: &str, name: &TableName, grant: &Grant) -> Result<Vec<Error>> {
+        let catalog = self.catalogs.get(catalog).ok_or_else(|| Error::not_found(Stage::Catalog, format!("no catalog '{catalog}'")))?;
+        let state = catalog.load(name).await?;
+        let selection = plan::select(&state.metadata, &ScanRequest::table(&state.display_name))?;
+        let schema = selection.bindable_schema(&state.metadata)?;
+        let columns = grant.columns.iter().flatten().filter_map(|column| schema.resolve(column).err());
+        let filter = grant.filter.iter().filter_map(|text| fastdata_filter::bind(text, &schema).err());
+        Ok(columns.chain(filter).collect())
+    }
+
     /// The schema of a scan's batches, from the table's metadata alone.
     pub async fn schema(&self, request: &ScanRequest) -> Result<SchemaRef> {
         request.validate()?;
@@ -417,8 +428,13 @@ impl Visible {
 fn unbindable(table: &TableState, cause: Error) -> Error {
     tracing::warn!(table = table.display_name, error = %cause, "the policy's row filter does not bind: the scan is refused");
     let message = format!("the policy's row filter does not fit table '{}' at this snapshot, so no row can be shown", table.display_name);
-    Error::new(ErrorKind::PermissionDenied, Stage::Request, message)
+    Error::new(ErrorKind::PermissionDenied, Stage::Plan, message)
         .advice("read the current snapshot, or ask the operator of the server to mend the policy")
+}
+
+/// Whether a text is a filter, whatever the table.
+pub fn check_filter(text: &str) -> Result<()> {
+    fastdata_filter::check_syntax(text)
 }
 
 fn options_of(request: &ScanRequest) -> ReadOptions {

@@ -90,7 +90,7 @@ impl Jwt {
     pub fn reload(&self) -> Result<()> {
         match &self.source {
             Source::File(file) => {
-                let wrong = |why: &str| config_error(format!("server.auth.jwt.jwks {}: {why}", file.display()));
+                let wrong = |why: &str| config_error(format!("server.auth.jwt.jwks: {}: {why}", file.display()));
                 let keys = parse_keys(&read_file("server.auth.jwt.jwks", file)?).map_err(wrong)?;
                 self.replace(keys);
             }

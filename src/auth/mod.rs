@@ -56,13 +56,15 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Reads the files that the settings name. Nothing is contacted yet.
-    pub fn open(settings: &ServerSettings) -> Result<Authenticator> {
-        Ok(Authenticator {
-            tokens: settings.auth.tokens.as_deref().map(tokens::Tokens::open).transpose()?,
-            jwt: settings.auth.jwt.as_ref().map(jwt::Jwt::open).transpose()?.map(Arc::new),
-            certificates: settings.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
-        })
+    /// Reads the files that the settings name; each that is broken has an error. Nothing is contacted yet.
+    pub fn open(settings: &ServerSettings) -> Result<Authenticator, Vec<Error>> {
+        let tokens = settings.auth.tokens.as_deref().map(tokens::Tokens::open).transpose();
+        let jwt = settings.auth.jwt.as_ref().map(jwt::Jwt::open).transpose();
+        let certificates = settings.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        match (tokens, jwt) {
+            (Ok(tokens), Ok(jwt)) => Ok(Authenticator { tokens, jwt: jwt.map(Arc::new), certificates }),
+            (tokens, jwt) => Err(tokens.err().into_iter().chain(jwt.err()).collect()),
+        }
     }
 
     /// Whether everybody is anonymous.
@@ -130,7 +132,7 @@ fn expired() -> Error {
 /// The content of a file of the configuration, of a bounded size.
 fn read_file(what: &str, file: &Path) -> Result<Vec<u8>> {
     use std::io::Read;
-    let wrong = |why: String| config_error(format!("{what} {}: {why}", file.display()));
+    let wrong = |why: String| config_error(format!("{what}: {}: {why}", file.display()));
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(file).map_err(|e| wrong(e.to_string()).source(e))?;
     opened.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|e| wrong(e.to_string()).source(e))?;

@@ -21,7 +21,16 @@ pub struct Tls {
 }
 
 impl Tls {
-    pub fn open(settings: &TlsSettings) -> Result<Tls> {
+    /// Each file that is broken has an error.
+    pub fn open(settings: &TlsSettings) -> Result<Tls, Vec<Error>> {
+        let problems = missing(settings);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Tls::built(settings).map_err(|e| vec![e])
+    }
+
+    fn built(settings: &TlsSettings) -> Result<Tls> {
         Ok(Tls { settings: settings.clone(), current: RwLock::new(Arc::new(build(settings)?)) })
     }
 
@@ -39,9 +48,7 @@ impl Tls {
 
 fn build(settings: &TlsSettings) -> Result<ServerConfig> {
     let certificates = certificates("server.tls.certificate", &settings.certificate)?;
-    let key_bytes = read_file("server.tls.key", &settings.key)?;
-    let key = PrivateKeyDer::from_pem_slice(&key_bytes)
-        .map_err(|_| config_error(format!("server.tls.key {}: no private key in PEM form", settings.key.display())))?;
+    let key = private_key(&settings.key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -60,6 +67,20 @@ fn build(settings: &TlsSettings) -> Result<ServerConfig> {
     Ok(config)
 }
 
+/// What is wrong with each file by itself.
+fn missing(settings: &TlsSettings) -> Vec<Error> {
+    let certificate = certificates("server.tls.certificate", &settings.certificate).err();
+    let key = private_key(&settings.key).err();
+    let client_ca = settings.client_ca.as_ref().and_then(|file| certificates("server.tls.client-ca", file).err());
+    [certificate, key, client_ca].into_iter().flatten().collect()
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>> {
+    let bytes = read_file("server.tls.key", file)?;
+    PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|_| config_error(format!("server.tls.key: {}: no private key in PEM form", file.display())))
+}
+
 fn verifier(
     file: &Path,
     wanted: ClientCertificates,
@@ -68,14 +89,14 @@ fn verifier(
     let what = "server.tls.client-ca";
     let mut roots = RootCertStore::empty();
     for certificate in certificates(what, file)? {
-        roots.add(certificate).map_err(|e| wrong(&format!("{what} {}", file.display()), e))?;
+        roots.add(certificate).map_err(|e| wrong(&format!("{what}: {}", file.display()), e))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let builder = match wanted {
         ClientCertificates::Required => builder,
         ClientCertificates::Optional => builder.allow_unauthenticated(),
     };
-    builder.build().map_err(|e| config_error(format!("{what} {}: {e}", file.display())).source(e))
+    builder.build().map_err(|e| config_error(format!("{what}: {}: {e}", file.display())).source(e))
 }
 
 fn certificates(what: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -83,7 +104,7 @@ fn certificates(what: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>>
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(config_error(format!("{what} {}: no certificate in PEM form", file.display()))),
+        _ => Err(config_error(format!("{what}: {}: no certificate in PEM form", file.display()))),
     }
 }
 

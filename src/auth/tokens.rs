@@ -89,12 +89,12 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn read(file: &Path) -> Result<Known> {
-    let bytes = read_file("tokens", file)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| config_error(format!("tokens {}: not UTF-8", file.display())))?;
+    let bytes = read_file("server.auth.tokens", file)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| config_error(format!("server.auth.tokens: {}: not UTF-8", file.display())))?;
     parse(text).map_err(|problems| {
         let more = if problems.len() > LISTED { format!("\n  and {} more", problems.len() - LISTED) } else { String::new() };
         let listed = problems.iter().take(LISTED).cloned().collect::<Vec<_>>().join("\n  ");
-        config_error(format!("tokens {}:\n  {listed}{more}", file.display()))
+        config_error(format!("server.auth.tokens: {}:\n  {listed}{more}", file.display()))
     })
 }
 

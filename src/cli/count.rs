@@ -28,13 +28,14 @@ fn shards_text(shards: &Shards) -> String {
     let snapshot = shards.snapshot_id.map_or("none: the table is empty".to_owned(), |id| id.to_string());
     let counted = shards.shards.iter().any(|shard| shard.exact_rows.is_some());
     let mut rows = text::table(&["lane", if counted { "rows, counted" } else { "rows" }, "bytes", "files", "blocks"]);
+    let told = |figure: String| if shards.rows_hidden { text::HIDDEN.to_owned() } else { figure };
     for shard in &shards.shards {
         rows.add_row(vec![
             shard.lane.to_string(),
-            text::count(shard.exact_rows.unwrap_or(shard.rows)),
-            text::bytes(shard.bytes),
-            text::count(shard.files),
-            text::count(shard.blocks),
+            shard.exact_rows.map_or_else(|| told(text::count(shard.rows)), text::count),
+            told(text::bytes(shard.bytes)),
+            told(text::count(shard.files)),
+            told(text::count(shard.blocks)),
         ]);
     }
     format!("plan       {}\nsnapshot   {snapshot}\n{}\n", shards.plan_digest, rows.trim_fmt())

@@ -1,11 +1,12 @@
-//! `doctor`: configuration, catalogs, credentials and one small read, each with what to do when it fails.
+//! `doctor`: configuration, the files and rules of a server, catalogs, credentials and one small read, each with what to do when it fails.
 
 use super::args::{Common, DoctorArgs};
 use super::output::print;
 use super::text;
-use crate::config;
+use crate::config::{self, Case, Rule, ServerSettings, Settings};
 use crate::engine::Engine;
-use fastdata_types::{Error, ErrorKind, Result, ScanRequest, Stage};
+use crate::serve::Opened;
+use fastdata_types::{Error, ErrorKind, Grant, Result, ScanRequest, Stage, TableName};
 use futures::StreamExt;
 use std::fmt::Write;
 use std::time::Instant;
@@ -40,26 +41,89 @@ impl Checks {
 pub async fn run(common: &Common, args: &DoctorArgs) -> Result<()> {
     let mut checks = Checks { failed: vec![] };
     let environment: Vec<(String, String)> = std::env::vars().collect();
-    let described = config::read(&common.overrides(), &environment).map(|settings| {
-        let file = settings.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |path| path.display().to_string());
-        format!("{file}; memory {}", text::bytes(settings.memory()))
-    });
-    match (described, super::engine(common)) {
-        (Ok(described), Ok(engine)) => {
-            checks.report("configuration", Ok(described))?;
+    match (config::read(&common.overrides(), &environment), super::engine(common)) {
+        (Ok(settings), Ok(engine)) => {
+            checks.report("configuration", Ok(described(&settings)))?;
+            check_server(&settings, &mut checks)?;
             check_engine(&engine, args, &mut checks).await?;
+            check_rules(&engine, &settings.policy, &mut checks).await?;
         }
         (Err(e), _) => drop(checks.report("configuration", Err(e))?),
-        (Ok(_), Err(e)) if e.kind() == ErrorKind::Config => drop(checks.report("configuration", Err(e))?),
-        (Ok(described), Err(e)) => {
-            checks.report("configuration", Ok(described))?;
-            checks.report("catalogs", Err(e))?;
+        (Ok(settings), Err(e)) => {
+            let what = if e.kind() == ErrorKind::Config { "configuration" } else { "catalogs" };
+            if what == "catalogs" {
+                checks.report("configuration", Ok(described(&settings)))?;
+            }
+            checks.report(what, Err(e))?;
+            check_server(&settings, &mut checks)?;
         }
     }
     let Some((_, kind)) = checks.failed.first() else { return print("everything works\n") };
     let names: Vec<&str> = checks.failed.iter().map(|(name, _)| name.as_str()).collect();
     Err(Error::new(*kind, Stage::Config, format!("failed: {}", names.join(", ")))
         .advice("mend the first failure above, then run `fastdata doctor` again"))
+}
+
+fn described(settings: &Settings) -> String {
+    let file = settings.file.as_ref().map_or_else(|| "no file, defaults".to_owned(), |path| path.display().to_string());
+    format!("{file}; memory {}", text::bytes(settings.memory()))
+}
+
+/// What `fastdata serve` opens before it listens.
+fn check_server(settings: &Settings, checks: &mut Checks) -> Result<()> {
+    if settings.server == ServerSettings::default() && settings.policy.is_empty() {
+        return Ok(());
+    }
+    let opened = Opened::of(settings).map(|_| format!("files and filters can be read; rules: {}", settings.policy.len()));
+    checks.report("server", opened).map(drop)
+}
+
+/// Whether each rule fits the tables that it names in full.
+async fn check_rules(engine: &Engine, rules: &[Rule], checks: &mut Checks) -> Result<()> {
+    for (number, rule) in (1..).zip(rules) {
+        let named: Vec<TableName> = rule.tables.iter().filter_map(|pattern| table_of(pattern.exact()?)).collect();
+        let name = format!("policy[{number}]");
+        let mut fits = true;
+        for table in &named {
+            for problem in misfits(engine, rule, table).await {
+                fits = checks.report(&name, Err(problem))?;
+            }
+        }
+        if fits && !named.is_empty() {
+            checks.report(&name, Ok(format!("fits the {} tables that it names", named.len())))?;
+        }
+    }
+    Ok(())
+}
+
+fn table_of(mut parts: Vec<String>) -> Option<TableName> {
+    let name = parts.pop()?;
+    Some(TableName { namespace: parts, name })
+}
+
+async fn misfits(engine: &Engine, rule: &Rule, table: &TableName) -> Vec<Error> {
+    let grant = Grant { columns: rule.columns.clone(), filter: rule.filter.clone() };
+    let is_in = |catalog: &str| rule.catalogs.is_empty() || rule.catalogs.iter().any(|p| p.matches([catalog].into_iter(), Case::Exact));
+    let (mut found, mut problems) = (false, Vec::new());
+    for catalog in engine.catalogs().keys().filter(|name| is_in(name)) {
+        let of_table = |e: Error| {
+            let advice = e.advice_text().unwrap_or("mend the rule: docs/security.md says what it may hold").to_owned();
+            Error::new(e.kind(), Stage::Config, format!("table {table} of {catalog}: {}", e.message())).advice(advice)
+        };
+        match engine.misfits(catalog, table, &grant).await {
+            Err(e) if e.kind() == ErrorKind::NotFound => continue,
+            Err(e) => problems.push(of_table(e)),
+            Ok(errors) => problems.extend(errors.into_iter().map(of_table)),
+        }
+        found = true;
+    }
+    if !found {
+        problems.push(
+            Error::not_found(Stage::Config, format!("no catalog has the table {table} that the rule names"))
+                .advice("mend its name in the rule: `fastdata tables` lists what there is"),
+        );
+    }
+    problems
 }
 
 async fn check_engine(engine: &Engine, args: &DoctorArgs, checks: &mut Checks) -> Result<()> {

@@ -11,7 +11,7 @@ use std::fmt::Write;
 pub async fn tables(common: &Common, args: &TablesArgs) -> Result<()> {
     let namespace = args.namespace.as_deref();
     let tables = match remote::connect(&args.server).await? {
-        Some(client) => client.tables(namespace).await?,
+        Some(client) => client.tables(namespace).await.map_err(|e| remote::advised(e, &args.server))?,
         None => embedded_tables(common, namespace).await?,
     };
     if args.format == Listing::Json {

@@ -17,6 +17,8 @@ pub async fn plan(common: &Common, args: &PlanArgs) -> Result<()> {
 
 fn plan_text(plan: &Explanation) -> String {
     let mut out = String::new();
+    // A figure of 0 that stands for any would mislead.
+    let told = |figures: String| if plan.rows_hidden { text::HIDDEN.to_owned() } else { figures };
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "{name:<10} {}", text::printable(&value));
     };
@@ -26,12 +28,15 @@ fn plan_text(plan: &Explanation) -> String {
         None => line("snapshot", "none: the table is empty".to_owned()),
     }
     line("columns", plan.columns.join(", "));
-    line("manifests", manifests_text(plan));
-    line("files", files_text(plan));
-    line("row groups", format!("{} by split offsets, in {} blocks", text::count(plan.row_groups_estimated), text::count(plan.blocks)));
-    line("bytes", format!("{} in whole files", text::bytes(plan.bytes)));
-    line("rows", format!("{} before filters and deletes", text::count(plan.rows_estimated)));
-    line("deletes", deletes_text(plan));
+    line("manifests", told(manifests_text(plan)));
+    line("files", told(files_text(plan)));
+    line(
+        "row groups",
+        told(format!("{} by split offsets, in {} blocks", text::count(plan.row_groups_estimated), text::count(plan.blocks))),
+    );
+    line("bytes", told(format!("{} in whole files", text::bytes(plan.bytes))));
+    line("rows", told(format!("{} before filters and deletes", text::count(plan.rows_estimated))));
+    line("deletes", told(deletes_text(plan)));
     for skipped in &plan.skipped_snapshots {
         line("skipped", format!("snapshot {} is no append ({}) and contributes nothing", skipped.snapshot_id, skipped.operation));
     }

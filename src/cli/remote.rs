@@ -3,7 +3,7 @@
 use super::args::{Common, ServerArgs};
 use crate::facts::{Answer, Body};
 use fastdata_client::{Client, ConnectOptions, Token};
-use fastdata_types::{Error, Result, Stage};
+use fastdata_types::{Error, ErrorKind, Result, Stage};
 
 /// Where a token is looked for that no file holds.
 pub const TOKEN_VARIABLE: &str = "FASTDATA_TOKEN";
@@ -17,7 +17,7 @@ pub async fn connect(args: &ServerArgs) -> Result<Option<Client>> {
         certificate: args.certificate.clone().zip(args.key.clone()),
         ..Default::default()
     };
-    Client::connect(server, options).await.map(Some)
+    Client::connect(server, options).await.map(Some).map_err(|e| advised(e, args))
 }
 
 /// Tokens come from files and variables, never from the command line, which everybody on the machine can read.
@@ -31,10 +31,30 @@ fn token(args: &ServerArgs) -> Result<Option<Token>> {
     std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()).map(|token| Token::new(&token)).transpose()
 }
 
+/// The client's error with the flags that mend it.
+pub fn advised(error: Error, args: &ServerArgs) -> Error {
+    let no_token = error.message().contains("credentials")
+        && args.token_file.is_none()
+        && std::env::var_os(TOKEN_VARIABLE).is_none_or(|token| token.is_empty());
+    let of_certificate = error.message().starts_with("the certificate of server");
+    match error.kind() {
+        ErrorKind::Unauthenticated if error.stage() == Stage::Client => {
+            error.advice("give --certificate FILE and --key FILE that the server accepts")
+        }
+        ErrorKind::Unauthenticated if no_token && args.certificate.is_none() => error.advice(format!(
+            "give --token-file FILE or set {TOKEN_VARIABLE}; where the server asks for a certificate: --certificate and --key"
+        )),
+        ErrorKind::Unavailable if of_certificate && error.message().contains("UnknownIssuer") => {
+            error.advice("name the authority that it comes from: --ca FILE, with the authority's certificate in PEM form")
+        }
+        _ => error,
+    }
+}
+
 /// What the embedded engine or the server says.
 pub async fn facts<T: Answer>(common: &Common, server: &ServerArgs, request: &T::Request) -> Result<T> {
     let Some(client) = connect(server).await? else { return T::of(&super::engine(common)?, request).await };
-    let answer = client.action(T::ACTION, request.to_bytes()?).await?;
+    let answer = client.action(T::ACTION, request.to_bytes()?).await.map_err(|e| advised(e, server))?;
     serde_json::from_slice(&answer).map_err(|e| {
         Error::corrupt(Stage::Client, format!("the server's answer to {} does not decode: {e}", T::ACTION))
             .advice("check that a fastdata server of this version answers there")

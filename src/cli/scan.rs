@@ -33,7 +33,7 @@ pub async fn run(common: &Common, args: &ScanArgs) -> Result<()> {
         request.limit = Some(shown + 1);
     }
     let source = match super::remote::connect(&args.server).await? {
-        Some(client) => served(client, &request, args.lane).await?,
+        Some(client) => served(client, &request, args.lane).await.map_err(|e| super::remote::advised(e, &args.server))?,
         None if request.lanes.is_some() => lanes(common, &request, args.lane).await?,
         None => embedded(common, &request).await?,
     };

@@ -2,6 +2,9 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 
+/// Instead of a figure that a policy hides.
+pub const HIDDEN: &str = "hidden";
+
 /// `1.2 GiB`, `640 B`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

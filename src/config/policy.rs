@@ -52,6 +52,11 @@ impl NamePattern {
         parts.into_iter().map(part).collect::<Result<_, _>>().map(NamePattern)
     }
 
+    /// The name's parts, where it is the name of one thing.
+    pub fn exact(&self) -> Option<Vec<String>> {
+        self.0.iter().map(|part| (!part.open).then(|| part.text.clone())).collect()
+    }
+
     pub fn parts(&self) -> usize {
         self.0.len()
     }

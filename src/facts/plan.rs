@@ -38,6 +38,9 @@ pub struct Explanation {
     pub skipped_snapshots: Vec<SkippedSnapshot>,
     pub notes: Vec<String>,
     pub planning_us: u64,
+    /// A policy hides rows from the caller: what counts them is 0, whatever it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rows_hidden: bool,
 }
 
 /// A snapshot of an incremental range that is no append, and so contributes nothing.
@@ -78,6 +81,7 @@ impl Explanation {
             skipped_snapshots: report.skipped_snapshots.iter().map(skipped).collect(),
             notes: plan.notes(),
             planning_us: report.planning_us,
+            rows_hidden: plan.grant.hides_rows(),
         }
     }
 }

@@ -47,6 +47,9 @@ pub struct Shards {
     #[serde(with = "integer::optional")]
     pub snapshot_id: Option<i64>,
     pub shards: Vec<Shard>,
+    /// A policy hides rows from the caller: what counts them is 0, whatever it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rows_hidden: bool,
 }
 
 /// One lane, by the manifests: rows and bytes are before filters and deletes, and those of a part of a file its share.
@@ -83,7 +86,8 @@ impl Answer for Shards {
             let counts = engine.count_lanes(&lanes).await?;
             shards.iter_mut().zip(counts).for_each(|(shard, rows)| shard.exact_rows = Some(rows));
         }
-        Ok(Shards { request, plan_digest: lanes.lanes.digest, snapshot_id: lanes.lanes.snapshot_id, shards })
+        let rows_hidden = plan.grant.hides_rows();
+        Ok(Shards { request, plan_digest: lanes.lanes.digest, snapshot_id: lanes.lanes.snapshot_id, shards, rows_hidden })
     }
 }
 

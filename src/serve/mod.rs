@@ -4,7 +4,7 @@
 //! drains: not ready at once, nothing new, running streams finish within the grace period; a second one ends the process. SIGHUP reads
 //! tokens, keys and certificates again.
 //!
-//! Rooms: `listen` and `connection` accept, `http2` and `requests` limit, `caller` finds out who calls, `flight` plans and hands out `ticket`s
+//! Rooms: `opened` reads the files that settings name, `listen` and `connection` accept, `http2` and `requests` limit, `caller` finds out who calls, `flight` plans and hands out `ticket`s
 //! (sealed by `seal`), `plans` keeps plans, `doget` answers with a `stream`, which `admission` lets read and `wire` encodes; `actions` answers
 //! what is no scan; `health` and `reflection` are gRPC's own services.
 
@@ -17,6 +17,7 @@ mod flight;
 mod health;
 pub mod http2;
 pub mod listen;
+mod opened;
 mod plans;
 pub mod reflection;
 pub mod requests;
@@ -27,7 +28,7 @@ mod stream;
 mod ticket;
 mod wire;
 
-use crate::auth::{Authenticator, Policy, Tls};
+use crate::auth::Tls;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::telemetry::{Event, Telemetry, admin};
@@ -37,7 +38,6 @@ use doget::DoGet;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use flight::Flight;
 use seal::Keyring;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,6 +46,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tower::layer::layer_fn;
 
+pub use opened::Opened;
 pub use status::code_of;
 
 /// After the last stream has ended, for the log to be written.
@@ -68,20 +69,17 @@ impl Server {
     /// Reads what the settings name and opens the sockets.
     pub async fn bind(engine: Engine, settings: &Settings, telemetry: Telemetry) -> Result<Server> {
         let server = &settings.server;
-        server.check_listen()?;
-        let keys = server.tickets.keys.clone();
+        let opened = Opened::of(settings)?;
         let flight = Arc::new(Flight::new(
             engine,
             flight::Settings {
-                keys: keys.as_deref().map_or_else(Keyring::ephemeral, Keyring::read)?,
+                keys: opened.keys,
                 ticket_lifetime: server.tickets.lifetime,
                 staleness: server.staleness,
                 limits: server.limits.clone(),
                 telemetry: telemetry.clone(),
             },
         ));
-        let door = Door { authenticator: Authenticator::open(server)?, policy: Policy::new(settings.policy.clone()) };
-        let tls = server.tls.as_ref().map(Tls::open).transpose()?.map(Arc::new);
         let admin = match server.admin {
             Some(address) => Some(admin::bind(address).await?),
             None => None,
@@ -91,8 +89,8 @@ impl Server {
                 .with_retryable(false)
                 .advice("choose another --listen HOST:PORT; port 0 takes a free one")
         })?;
-        let limits = server.limits.clone();
-        Ok(Server { listener, admin, flight, door: Arc::new(door), tls, keys, limits, grace: server.grace, telemetry })
+        let (keys, limits) = (server.tickets.keys.clone(), server.limits.clone());
+        Ok(Server { listener, admin, flight, door: Arc::new(opened.door), tls: opened.tls, keys, limits, grace: server.grace, telemetry })
     }
 
     pub fn address(&self) -> Result<SocketAddr> {
@@ -101,16 +99,6 @@ impl Server {
 
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().and_then(|admin| admin.local_addr().ok())
-    }
-
-    /// Whether clients must use TLS.
-    pub fn is_encrypted(&self) -> bool {
-        self.tls.is_some()
-    }
-
-    /// Whether callers need credentials.
-    pub fn knows_callers(&self) -> bool {
-        !self.door.authenticator.is_open()
     }
 
     /// Serves until a signal ends it.
@@ -168,9 +156,6 @@ impl Server {
             }
         };
         let cut = flight.streams() as u64;
-        if cut > 0 {
-            let _ = writeln!(std::io::stderr(), "note: {cut} streams that were still running after {grace:?} were cut");
-        }
         telemetry.log.write(&Event::Stopped { cut });
         telemetry.log.flush(LAST_WORDS);
         if let Some(admin) = admin {

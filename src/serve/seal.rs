@@ -74,7 +74,7 @@ impl Keyring {
     /// Reads a file of lines `NAME BASE64`, where BASE64 is 32 random bytes; empty lines and lines that begin with `#` are passed over.
     pub fn read(path: &Path) -> Result<Keyring> {
         let config = |what: String| {
-            Error::new(ErrorKind::Config, Stage::Config, format!("{}: {what}", path.display()))
+            Error::new(ErrorKind::Config, Stage::Config, format!("server.tickets.keys: {}: {what}", path.display()))
                 .advice("write one line a key, the one that seals first: a name and the output of `head -c 32 /dev/urandom | base64`")
         };
         let text = std::fs::read_to_string(path).map_err(|e| config(e.to_string()))?;

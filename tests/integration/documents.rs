@@ -52,7 +52,7 @@ fn commands_and_flags_exist() {
     for (path, text) in documents() {
         for span in code(&text) {
             // Lines of other programs have flags of their own.
-            let others = ["cargo ", "pip ", "git ", "docker ", "apt", "python", "curl "]
+            let others = ["cargo ", "pip ", "git ", "docker ", "apt", "python", "curl ", "openssl "]
                 .iter()
                 .any(|p| span.trim_start().trim_start_matches("$ ").starts_with(p));
             let all: Vec<&str> = words(&span).collect();
@@ -92,7 +92,7 @@ fn recipes_exist() {
 
 #[test]
 fn paths_exist() {
-    let tops = ["src/", "crates/", "docs/", "proto/", "tests/", "benches/", "scripts/", "fuzz/", ".ci/"];
+    let tops = ["src/", "crates/", "docs/", "proto/", "tests/", "benches/", "scripts/", "fuzz/", "examples/", ".ci/"];
     for (path, text) in documents() {
         let mut named: Vec<String> = code(&text).iter().flat_map(|span| words(span).map(str::to_owned).collect::<Vec<_>>()).collect();
         // Links too.

@@ -72,8 +72,13 @@ impl Client {
         if !tls && (options.ca.is_some() || options.certificate.is_some()) {
             return Err(Error::invalid(Stage::Client, format!("certificates are given and {uri} is plaintext")).advice("use grpc+tls://"));
         }
-        let endpoint = Channel::from_shared(format!("{}://{address}", if tls { "https" } else { "http" }))
-            .map_err(|e| wrong().source(e))?
+        let endpoint =
+            Channel::from_shared(format!("{}://{address}", if tls { "https" } else { "http" })).map_err(|e| wrong().source(e))?;
+        if endpoint.uri().port_u16().is_none() {
+            return Err(Error::invalid(Stage::Client, format!("server '{uri}' names no port"))
+                .advice(format!("write it behind the host: {scheme}://HOST:PORT, as `fastdata serve` prints it")));
+        }
+        let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(SILENT)
             .keep_alive_timeout(SIGN_OF_LIFE)
@@ -93,14 +98,11 @@ impl Client {
         if let Some(channel) = channel.as_ref() {
             return Ok(channel.clone());
         }
-        let made = self.endpoint.connect().await.map_err(|e| {
-            if let Some(refused) = refusal::of(&e, &self.server) {
-                return refused.source(e);
-            }
-            let cause = root_of(&e);
-            Error::new(ErrorKind::Unavailable, Stage::Client, format!("server {} cannot be reached: {cause}", self.server))
+        let made = self.endpoint.connect().await.map_err(|e| match refusal::of(&e, &self.server) {
+            Some(refused) => refused.source(e),
+            None => Error::new(ErrorKind::Unavailable, Stage::Client, format!("server {} cannot be reached: {}", self.server, root_of(&e)))
                 .source(e)
-                .advice("check that `fastdata serve` runs there and that the port is right")
+                .advice("check that `fastdata serve` runs there and that the port is right"),
         })?;
         Ok(channel.insert(made).clone())
     }
@@ -120,18 +122,24 @@ fn root_of(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
+fn read_pem(path: &PathBuf, holds: &str) -> Result<Vec<u8>> {
+    let wrong = |what: String| Error::invalid(Stage::Client, format!("{}: {what}", path.display())).advice("name a readable PEM file");
+    let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    let mark = format!("{holds}-----");
+    if !bytes.windows(mark.len()).any(|part| part == mark.as_bytes()) {
+        return Err(wrong(format!("no {} in PEM form", holds.to_lowercase())));
+    }
+    Ok(bytes)
+}
+
 fn with_tls(endpoint: Endpoint, options: &ConnectOptions) -> Result<Endpoint> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path)
-            .map_err(|e| Error::invalid(Stage::Client, format!("{}: {e}", path.display())).advice("name a readable PEM file"))
-    };
     let tls = ClientTlsConfig::new();
     let tls = match &options.ca {
-        Some(ca) => tls.ca_certificate(Certificate::from_pem(read(ca)?)),
+        Some(ca) => tls.ca_certificate(Certificate::from_pem(read_pem(ca, "CERTIFICATE")?)),
         None => tls.with_native_roots(),
     };
     let tls = match &options.certificate {
-        Some((certificate, key)) => tls.identity(Identity::from_pem(read(certificate)?, read(key)?)),
+        Some((certificate, key)) => tls.identity(Identity::from_pem(read_pem(certificate, "CERTIFICATE")?, read_pem(key, "PRIVATE KEY")?)),
         None => tls,
     };
     endpoint.tls_config(tls).map_err(|e| {
@@ -170,6 +178,13 @@ mod tests {
         let options = ConnectOptions { ca: Some("/nowhere/ca.pem".into()), ..Default::default() };
         let error = Client::connect("grpc+tls://127.0.0.1:1", options).await.err().unwrap();
         assert!(error.message().contains("/nowhere/ca.pem"), "{error}");
+        let options = ConnectOptions { ca: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into()), ..Default::default() };
+        let error = Client::connect("grpc+tls://127.0.0.1:1", options).await.err().unwrap();
+        assert!(error.message().contains("Cargo.toml: no certificate"), "{error}");
+        for uri in ["grpc://127.0.0.1", "grpc+tls://localhost", "grpc://[::1]"] {
+            let error = Client::connect(uri, ConnectOptions::default()).await.err().unwrap();
+            assert!(error.message().contains(uri) && error.message().contains("no port"), "{error}");
+        }
         assert!(Token::new("line\nbreak").is_err());
     }
 }

@@ -18,7 +18,7 @@ pub use plan::Plan;
 pub use pull::{Pull, PullOptions};
 
 use arrow_flight::FlightClient;
-use fastdata_types::{Error, Result};
+use fastdata_types::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
@@ -66,6 +66,12 @@ impl Client {
     }
 
     pub(crate) fn error_of(&self, error: arrow_flight::error::FlightError) -> Error {
-        status::error_of(error, &self.server)
+        let error = status::error_of(error, &self.server);
+        match error.kind() {
+            ErrorKind::Unauthenticated if self.token.is_none() && error.message().contains("credentials") => {
+                error.advice("give a token that the server accepts, or the certificate that it asks for")
+            }
+            _ => error,
+        }
     }
 }

@@ -46,8 +46,7 @@ fn told_by(cause: &(dyn StdError + 'static), server: &str) -> Option<Error> {
     let text = cause.to_string();
     match cause.downcast_ref::<rustls::Error>() {
         Some(rustls::Error::InvalidCertificate(why)) => Some(
-            unauthenticated(format!("shows a certificate that is not trusted: {why:?}"))
-                .advice("give the file of its authority's certificate (--ca), and call it by a name that its certificate has"),
+            unauthenticated(format!("shows a certificate that is not trusted: {why:?}")).advice(certificate_advice(&format!("{why:?}"))),
         ),
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             Some(other("does not speak TLS").advice("use grpc:// if it is meant to be plaintext"))
@@ -65,6 +64,22 @@ fn told_by(cause: &(dyn StdError + 'static), server: &str) -> Option<Error> {
             _ => None,
         },
     }
+}
+
+fn certificate_advice(fault: &str) -> &'static str {
+    if fault.contains("CaUsedAsEndEntity") {
+        return "it is the certificate of an authority: give the server one with basicConstraints CA:FALSE (docs/security.md has the commands)";
+    }
+    if fault.contains("UnknownIssuer") || fault.contains("BadSignature") {
+        return "name the authority that it comes from: --ca with the file of the authority's certificate";
+    }
+    if fault.contains("not valid for") || fault.contains("NotValidForName") {
+        return "call the server by a name or address in the certificate's subjectAltName, or give it a certificate with this one";
+    }
+    if fault.contains("xpired") || fault.contains("not valid yet") || fault.contains("NotValidYet") {
+        return "give the server a certificate that is within its time, and check both clocks";
+    }
+    "give the server another certificate: docs/security.md has the commands"
 }
 
 #[cfg(test)]

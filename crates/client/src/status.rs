@@ -19,8 +19,12 @@ pub(crate) fn error_of(error: FlightError, server: &str) -> Error {
 
 /// The connection ended, or what answers is no server of ours.
 pub(crate) fn broken(server: &str, why: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, Stage::Client, format!("server {server} broke off: {why}"))
-        .advice("check that `fastdata serve` still runs there, and ask again")
+    Error::new(ErrorKind::Unavailable, Stage::Client, format!("server {server} broke off: {why}")).advice(
+        match server.starts_with("grpc+tls://") {
+            true => "check that `fastdata serve` still runs there, and ask again",
+            false => "check that `fastdata serve` still runs there, and ask again; if it has TLS, use grpc+tls://",
+        },
+    )
 }
 
 pub(crate) fn from_status(status: &Status, server: &str) -> Error {

@@ -48,9 +48,18 @@ const MAX_TEXT: usize = 64 * 1024;
 /// `limit-exceeded` (a text over 64 KiB, nesting over 200 levels).
 pub fn bind(text: &str, schema: &Schema) -> Result<Expr> {
     let source = Source::new(text);
+    let tree = parsed(&source, text)?;
+    binder::Binder::new(&source, schema).filter(&tree)
+}
+
+/// Whether `text` is a filter of some table: its syntax alone.
+pub fn check_syntax(text: &str) -> Result<()> {
+    parsed(&Source::new(text), text).map(drop)
+}
+
+fn parsed(source: &Source, text: &str) -> Result<tree::Node> {
     if text.len() > MAX_TEXT {
         return Err(source.too_long(MAX_TEXT));
     }
-    let tree = parser::parse(&source)?;
-    binder::Binder::new(&source, schema).filter(&tree)
+    parser::parse(source)
 }

@@ -4,6 +4,7 @@ mod bounds;
 mod documented;
 mod exact;
 mod failing;
+mod first_steps;
 mod interrupted;
 mod private;
 mod refused;
