@@ -264,3 +264,17 @@ fn figures_that_a_policy_hides_are_printed_as_hidden() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json["rows_estimated"], &json["rows_hidden"]), (&0.into(), &true.into()));
 }
+
+/// The operator finds the table in the log, and the caller nothing of the rule.
+#[test]
+fn a_rule_that_does_not_fit_its_table_shows_in_the_log() {
+    let folder = with_settings(|settings| settings.replace("c_nationkey < 5", "c_canary < 5"));
+    let warehouse = set_up().join("warehouse");
+    let server = Server::with(folder.path(), &["--warehouse", warehouse.to_str().unwrap()]);
+    let arguments = ["scan", "tpch.customer", "--server", &server.uri, "--ca", "ca.pem", "--token-file", "token"];
+    let (status, message) = fail(folder.path(), &arguments);
+    assert!(status == 5 && message.contains("permission-denied") && !message.contains("canary"), "{message}");
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("plan-failed")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("does not fit table 'local.tpch.customer'") && !line.contains("canary"), "{line}");
+}
