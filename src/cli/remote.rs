@@ -33,22 +33,14 @@ fn token(args: &ServerArgs) -> Result<Option<Token>> {
 
 /// The client's error with the flags that mend it.
 pub fn advised(error: Error, args: &ServerArgs) -> Error {
-    let no_token = error.message().contains("credentials")
-        && args.token_file.is_none()
-        && std::env::var_os(TOKEN_VARIABLE).is_none_or(|token| token.is_empty());
-    let of_certificate = error.message().starts_with("the certificate of server");
-    match error.kind() {
-        ErrorKind::Unauthenticated if error.stage() == Stage::Client => {
-            error.advice("give --certificate FILE and --key FILE that the server accepts")
-        }
-        ErrorKind::Unauthenticated if no_token && args.certificate.is_none() => error.advice(format!(
+    let no_token = args.token_file.is_none() && std::env::var_os(TOKEN_VARIABLE).is_none_or(|token| token.is_empty());
+    let asked = error.kind() == ErrorKind::Unauthenticated && error.message().contains("credentials");
+    if asked && no_token && args.certificate.is_none() {
+        return error.advice(format!(
             "give --token-file FILE or set {TOKEN_VARIABLE}; where the server asks for a certificate: --certificate and --key"
-        )),
-        ErrorKind::Unavailable if of_certificate && error.message().contains("UnknownIssuer") => {
-            error.advice("name the authority that it comes from: --ca FILE, with the authority's certificate in PEM form")
-        }
-        _ => error,
+        ));
     }
+    error
 }
 
 /// What the embedded engine or the server says.

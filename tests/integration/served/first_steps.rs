@@ -232,12 +232,12 @@ fn a_first_connection_that_fails_says_what_to_do() {
     let asks = Server::with(asked.path(), &["--warehouse", folder.join("warehouse").to_str().unwrap()]);
     block_on(async {
         for (uri, options, kind, retryable, said, advice) in [
-            (&as_authority.uri, ca("as.pem"), ErrorKind::Unavailable, false, "certificate", "CA:FALSE"),
-            (&server.uri, ca("as.pem"), ErrorKind::Unavailable, false, "certificate", "authority"),
+            (&as_authority.uri, ca("as.pem"), ErrorKind::Unauthenticated, false, "not trusted", "CA:FALSE"),
+            (&server.uri, ca("as.pem"), ErrorKind::Unauthenticated, false, "not trusted", "authority"),
             (&of_plain, ca("ca.pem"), ErrorKind::Unavailable, false, "does not speak TLS", "grpc://"),
-            (&of_server, ConnectOptions::default(), ErrorKind::Unavailable, true, "", "grpc+tls://"),
+            (&of_server, ConnectOptions::default(), ErrorKind::Unavailable, false, "does not speak plaintext", "grpc+tls://"),
             (&server.uri, ca("ca.pem"), ErrorKind::Unauthenticated, false, "credentials", "give a token"),
-            (&asks.uri, ca("ca.pem"), ErrorKind::Unauthenticated, false, "refuses the connection", "certificate that the server asks for"),
+            (&asks.uri, ca("ca.pem"), ErrorKind::Unauthenticated, false, "asks for a client certificate", "--certificate"),
         ] {
             let error = refused(uri, options).await;
             assert_eq!((error.kind(), error.retryable()), (kind, retryable), "{error:?}");
@@ -246,6 +246,8 @@ fn a_first_connection_that_fails_says_what_to_do() {
     });
     let (_, message) = fail(folder, &["tables", "--server", &server.uri, "--ca", "ca.pem"]);
     assert!(message.contains("--token-file") && message.contains("FASTDATA_TOKEN"), "{message}");
+    let (_, message) = fail(folder, &["tables", "--server", &as_authority.uri, "--ca", "as.pem"]);
+    assert!(message.contains("CA:FALSE"), "{message}");
 }
 
 /// A figure that a policy hides is no nought.
