@@ -47,6 +47,8 @@ for part in "${parts[@]}"; do
     echo "$name: $what${set:+ ($set)}: $verdict, $count tests in $((SECONDS - started)) s"
     # What tests say stands below their names, up to an empty line.
     awk '/^---- .* stdout ----$/ {said = 1; next} /^$/ {said = 0} said {print "  " $0}' "$log"
-    [ "$verdict" = passed ] || failed+=("$name")
+    [ "$verdict" = passed ] && continue
+    failed+=("$name")
+    awk '/^failures:|^error/ {said = 1} said' "$log" | head -100
 done
 [ ${#failed[@]} -eq 0 ] || { echo "soak: promises were broken: ${failed[*]}" >&2; exit 1; }

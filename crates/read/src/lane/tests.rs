@@ -197,7 +197,8 @@ fn cases() -> impl Strategy<Value = Case> {
     (
         (prop::collection::vec(0..400i64, 1..5), 1..300usize, 1..200u64, 1..5usize, 1..4usize, shuffle),
         (prop::option::of(0..1000i64), 1..120usize, prop::collection::vec((0..6usize, any::<bool>()), 0..6), 1..4usize),
-        prop::sample::select(vec![3u64 << 20, 8 << 20, 256 << 20]),
+        // A shuffled lane reads within half of it, and the footer of 400 row groups is 2 MiB.
+        prop::sample::select(vec![5u64 << 20, 8 << 20, 256 << 20]),
     )
         .prop_map(|((files, row_group, block_rows, lanes, part_blocks, shuffle), (filter, batch_rows, kills, threads), budget)| Case {
             files,
