@@ -17,7 +17,7 @@ pub struct Faults {
     pub seed: u64,
     /// Before each answer, at most; anything up to it is equally likely.
     pub latency: Duration,
-    /// Of a thousand requests, those that get 503: half of them with a `Retry-After`, of 0 or 1 second.
+    /// Of a thousand requests, those that get 503: half of them with a `Retry-After`, of 0 or, seldom, 1 second.
     pub unavailable_per_mille: u32,
     /// Those whose connection is reset, before the answer or in it.
     pub reset_per_mille: u32,
@@ -86,7 +86,7 @@ impl Faults {
         let magnitude = random.random_range(1..19);
         let bytes = random.random_range(0..1usize << magnitude);
         if drawn < self.unavailable_per_mille {
-            let pause = random.random_range(0..=1);
+            let pause = u64::from(random.random_bool(0.2));
             return Some(if random.random_bool(0.5) { Fault::Unavailable } else { Fault::RetryAfter(pause) });
         }
         let drawn = drawn - self.unavailable_per_mille;
