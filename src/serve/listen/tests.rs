@@ -280,7 +280,7 @@ async fn a_tls_handshake_that_never_ends_is_cut_and_holds_nobody_up() {
     let mut nonsense = room.raw().await;
     nonsense.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     closed(&mut nonsense).await;
-    assert_eq!(room.refused(Refusal::Handshake), 1.0);
+    room.until("the refusal is counted", |room| room.refused(Refusal::Handshake) == 1.0).await;
 
     let mut good = tls_client(room.raw().await, certificate, None).await.unwrap();
     good.write_all(&opening()).await.unwrap();
