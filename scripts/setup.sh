@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need: cargo-deny, a Python environment with the real readers, PostgreSQL where apt and root are at hand.
+# Installs what the tests need: cargo-deny, a Python environment with the real readers, PostgreSQL and openssl where apt and root are at hand.
 # With FASTDATA_REQUIRE=all a missing part is a failure; otherwise the tests that need it skip and say so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -43,5 +43,15 @@ if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postg
         { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; } || missing PostgreSQL
     else
         missing PostgreSQL
+    fi
+fi
+
+# The commands of docs/security.md are run as they stand there.
+if ! command -v openssl >/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "setup: installing openssl"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq openssl >/dev/null; } || missing openssl
+    else
+        missing openssl
     fi
 fi
