@@ -25,7 +25,7 @@ variables() {
     case $1 in
     tickets) echo FASTDATA_MUTATIONS=1000000 ;;
     lanes) echo FASTDATA_PROPTEST_CASES=5000 ;;
-    tables) echo FASTDATA_PROPTEST_CASES=1000 ;;
+    tables) echo FASTDATA_PROPTEST_CASES=500 ;;
     esac
 }
 
