@@ -57,7 +57,7 @@ pub struct Common {
     /// Also allow tables to refer to files below this location (repeatable)
     #[arg(long, global = true, value_name = "PREFIX")]
     pub allow: Vec<String>,
-    /// Memory for data in flight, at least 1MiB [default: 768MiB]
+    /// Memory for data in flight, at least 1MiB [default: 768MiB; of a server a quarter of the machine's]
     #[arg(long, global = true, value_name = "SIZE", value_parser = config::parse_memory)]
     pub memory: Option<u64>,
     /// Decode threads [default: one per core]
