@@ -17,7 +17,6 @@ use fastdata_types::{
     Access, BatchStream, Catalog, Error, ErrorKind, Expr, Field, Grant, MemoryBudget, PrimitiveType, Result, ScanPlan, ScanRequest, Schema,
     Stage, TableName, TableState, Value,
 };
-use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -315,7 +314,13 @@ impl Engine {
 
     /// Reads what was planned. Call it inside a tokio runtime.
     pub fn read(&self, plan: Arc<ScanPlan>, request: &ScanRequest) -> Result<Scan> {
-        let stream = fastdata_read::read(Arc::clone(&plan), options_of(request), self.context(&plan))?;
+        let means = self.means(&plan);
+        self.read_with(plan, request, means)
+    }
+
+    /// The same, within a budget that is this stream's alone.
+    pub fn read_with(&self, plan: Arc<ScanPlan>, request: &ScanRequest, means: Means) -> Result<Scan> {
+        let stream = fastdata_read::read(Arc::clone(&plan), options_of(request), self.context(means))?;
         Ok(Scan { plan, stream })
     }
 
@@ -327,37 +332,25 @@ impl Engine {
         Ok(Lanes { plan, lanes, request: request.clone() })
     }
 
-    /// Reads one lane from a position on, within a budget that is this stream's alone. Call it inside a tokio runtime.
-    pub fn read_lane(&self, of: &Lanes, lane: u32, position: LanePosition, means: Means) -> Result<LaneStream> {
-        let start = LaneStart { lanes: Arc::clone(&of.lanes), lane, position };
-        let context = ReadContext { budget: means.budget, pool: Arc::clone(&self.pool), stats: means.stats };
-        fastdata_read::read_lane(Arc::clone(&of.plan), start, options_of(&of.request), context)
-    }
-
-    /// Reads lanes to their ends, one after the other.
-    pub fn read_lanes(&self, of: Lanes, numbers: Vec<u32>) -> Result<BatchStream> {
-        let schema = of.schema()?;
-        let stats = Engine::stats_of(&of.plan);
-        let (engine, shared) = (self.clone(), Arc::clone(&stats));
-        let read = move |number| {
-            let means = Means { budget: Arc::clone(&engine.budget), stats: Arc::clone(&shared) };
-            engine.read_lane(&of, number, LanePosition::default(), means)
-        };
-        let batches = futures::stream::iter(numbers).map(read).try_flatten().map_ok(|next| next.batch);
-        Ok(BatchStream::new(schema, stats, batches))
+    /// Reads lanes one after the other, each from its position on, within a budget that is this stream's alone. A row group that several have rows of
+    /// is read once. Call it inside a tokio runtime.
+    pub fn read_lanes(&self, of: &Lanes, lanes: Vec<(u32, LanePosition)>, means: Means) -> Result<LaneStream> {
+        let start = LaneStart { plan: Arc::clone(&of.lanes), lanes };
+        fastdata_read::read_lanes(Arc::clone(&of.plan), start, options_of(&of.request), self.context(means))
     }
 
     /// Counts the rows that each lane yields, for runs that need equal steps.
     pub async fn count_lanes(&self, of: &Lanes) -> Result<Vec<u64>> {
-        let mut counts = Vec::with_capacity(of.lanes.lanes.len());
-        for lane in &of.lanes.lanes {
-            counts.push(fastdata_read::count_lane(&of.plan, lane, self.context(&of.plan)).await?);
-        }
-        Ok(counts)
+        fastdata_read::count_lanes(&of.plan, &of.lanes, self.context(self.means(&of.plan))).await
     }
 
-    fn context(&self, plan: &ScanPlan) -> ReadContext {
-        ReadContext { budget: Arc::clone(&self.budget), pool: Arc::clone(&self.pool), stats: Engine::stats_of(plan) }
+    /// The engine's own budget, and statistics that begin with the plan.
+    pub fn means(&self, plan: &ScanPlan) -> Means {
+        Means { budget: Arc::clone(&self.budget), stats: Engine::stats_of(plan) }
+    }
+
+    fn context(&self, means: Means) -> ReadContext {
+        ReadContext { budget: means.budget, pool: Arc::clone(&self.pool), stats: means.stats }
     }
 
     /// Statistics that begin with what planning took.

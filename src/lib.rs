@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod facts;
+pub mod lake;
 mod seen;
 pub mod serve;
 pub mod telemetry;

@@ -4,5 +4,5 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    fastdata::cli::main()
+    fastdata::cli::main(std::env::args_os()).into()
 }

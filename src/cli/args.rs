@@ -238,6 +238,9 @@ pub struct Selection {
     /// ... up to this one [default: the current snapshot]
     #[arg(long, value_name = "ID", requires = "from", allow_negative_numbers = true)]
     pub to: Option<i64>,
+    /// Read in this schema of the table instead of the one that goes with the snapshot
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    pub schema_id: Option<i32>,
     /// At most this many rows
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_limit)]
     pub limit: Option<u64>,
@@ -423,6 +426,7 @@ impl Selection {
             as_of_ms: self.as_of,
             from_snapshot_id: self.from,
             to_snapshot_id: self.to,
+            schema_id: self.schema_id,
             columns: self.select.as_deref().map(split_columns).transpose()?.unwrap_or_default(),
             filter: self.filter.clone().unwrap_or_default(),
             limit: self.limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)),

@@ -19,35 +19,36 @@ use crate::config;
 use crate::engine::Engine;
 use args::{Cli, Command, Common};
 use clap::Parser;
+pub use plan::plan_text;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
+use std::ffi::OsString;
 use std::io::Write;
-use std::process::ExitCode;
 use std::time::Duration;
 
-/// Parses the arguments, runs the command, prints what went wrong.
-pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+/// Parses the arguments, the program's name first, runs the command, prints what went wrong. The exit status.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version are no errors; a pipe that closes while they print is none either.
             let _ = e.print();
-            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+            return if e.use_stderr() { 2 } else { 0 };
         }
     };
     init_tracing();
     quiet_decoders();
     match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) if output::is_broken_pipe(&e) => ExitCode::SUCCESS,
+        Ok(()) => 0,
+        Err(e) if output::is_broken_pipe(&e) => 0,
         Err(e) => {
             report(&e);
-            ExitCode::from(e.kind().exit_code())
+            e.kind().exit_code()
         }
     }
 }
 
 /// A decoder library that gives up on a damaged file is an error of that scan, which says so; its panic shows with `FASTDATA_LOG=debug` only.
-fn quiet_decoders() {
+pub fn quiet_decoders() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let decoding = std::thread::current().name().is_some_and(|name| name.starts_with(assemble::DECODE_THREADS));
@@ -61,10 +62,12 @@ fn quiet_decoders() {
 }
 
 /// `FASTDATA_LOG=debug` shows what the stages do, on standard error.
-fn init_tracing() {
+pub fn init_tracing() {
     if let Ok(filter) = std::env::var("FASTDATA_LOG") {
         let filter = tracing_subscriber::EnvFilter::new(filter);
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        // Within another program that has a subscriber, that one stays.
+        let _ = subscriber.try_init();
     }
 }
 

@@ -15,7 +15,8 @@ pub async fn plan(common: &Common, args: &PlanArgs) -> Result<()> {
     }
 }
 
-fn plan_text(plan: &Explanation) -> String {
+/// As `fastdata plan` prints it.
+pub fn plan_text(plan: &Explanation) -> String {
     let mut out = String::new();
     // A figure of 0 that stands for any would mislead.
     let told = |figures: String| if plan.rows_hidden { text::HIDDEN.to_owned() } else { figures };

@@ -47,8 +47,5 @@ pub fn advised(error: Error, args: &ServerArgs) -> Error {
 pub async fn facts<T: Answer>(common: &Common, server: &ServerArgs, request: &T::Request) -> Result<T> {
     let Some(client) = connect(server).await? else { return T::of(&super::engine(common)?, request).await };
     let answer = client.action(T::ACTION, request.to_bytes()?).await.map_err(|e| advised(e, server))?;
-    serde_json::from_slice(&answer).map_err(|e| {
-        Error::corrupt(Stage::Client, format!("the server's answer to {} does not decode: {e}", T::ACTION))
-            .advice("check that a fastdata server of this version answers there")
-    })
+    crate::facts::parsed(&answer, T::ACTION)
 }

@@ -7,9 +7,10 @@ use super::text;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use fastdata_client::{Client, PullOptions};
+use fastdata_types::lanes::LanePosition;
 use fastdata_types::stats::{ScanStats, StatsCollector};
 use fastdata_types::{Error, Result, ScanRequest, Stage};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,14 +76,14 @@ async fn lanes(common: &Common, request: &ScanRequest, only: Option<u32>) -> Res
         None => lanes.lanes.lanes.iter().collect(),
     };
     let rows = chosen.iter().map(|lane| lane.rows()).sum();
-    let numbers = chosen.iter().map(|lane| lane.number).collect();
-    let stream = engine.read_lanes(lanes.clone(), numbers)?;
+    let starts = chosen.iter().map(|lane| (lane.number, LanePosition::default())).collect();
+    let stream = engine.read_lanes(&lanes, starts, engine.means(&lanes.plan))?;
     Ok(Source {
         schema: Arc::clone(&stream.schema),
         rows_estimated: Some(rows),
         stats: Arc::clone(&stream.stats),
         notes,
-        batches: Box::pin(stream),
+        batches: Box::pin(stream.map_ok(|next| next.batch)),
     })
 }
 

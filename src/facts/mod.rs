@@ -8,7 +8,7 @@
 pub mod actions;
 mod count;
 mod files;
-mod integer;
+pub(crate) mod integer;
 mod plan;
 mod shards;
 mod snapshots;
@@ -26,10 +26,19 @@ use crate::engine::Engine;
 use fastdata_types::listing::TableEntry;
 use fastdata_types::{Error, Result, Stage};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// The one JSON form of an answer. Written straight from the struct: a tree of values would take many times its room, and a server has many callers.
 pub fn json(answer: &impl Serialize) -> Result<String> {
     serde_json::to_string(answer).map_err(|e| Error::internal(Stage::Request, format!("encoding an answer: {e}")).source(e))
+}
+
+/// What a server answered to an action.
+pub fn parsed<T: DeserializeOwned>(answer: &[u8], action: &str) -> Result<T> {
+    serde_json::from_slice(answer).map_err(|e| {
+        Error::corrupt(Stage::Client, format!("the server's answer to {action} does not decode: {e}"))
+            .advice("check that a fastdata server of this version answers there")
+    })
 }
 
 /// Every table of every catalog, or of one namespace.

@@ -7,7 +7,7 @@ use super::actions::{self, Answer, Body};
 use super::integer;
 use crate::engine::Engine;
 use fastdata_types::lanes::{Lane, PlanDigest};
-use fastdata_types::plan::{Block, Extent};
+use fastdata_types::plan::Block;
 use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -79,7 +79,7 @@ impl Answer for Shards {
         }
         let mut request = ScanRequest { lanes: Some(asked.shards), ..asked.request.clone() };
         let plan = Arc::new(engine.plan(&request).await?);
-        pin(&mut request, &plan);
+        request = request.pinned(plan.snapshot_id, Some(plan.schema.id));
         let lanes = engine.lanes(Arc::clone(&plan), &request)?;
         let mut shards: Vec<Shard> = lanes.lanes.lanes.iter().map(|lane| Shard::of(&plan, lane)).collect();
         if asked.exact {
@@ -88,20 +88,6 @@ impl Answer for Shards {
         }
         let rows_hidden = plan.grant.hides_rows();
         Ok(Shards { request, plan_digest: lanes.lanes.digest, snapshot_id: lanes.lanes.snapshot_id, shards, rows_hidden })
-    }
-}
-
-/// Names the snapshot, where that reads the same: a snapshot by its id is read in its own schema, a branch in the table's current one. Where they
-/// differ the request stays as it is, and only the plan digest tells a later state.
-fn pin(request: &mut ScanRequest, plan: &ScanPlan) {
-    if request.from_snapshot_id.is_some() {
-        request.to_snapshot_id = plan.snapshot_id;
-        return;
-    }
-    let metadata = &plan.table.metadata;
-    let Some(snapshot) = plan.snapshot_id.and_then(|id| metadata.snapshot(id)) else { return };
-    if snapshot.schema_id.unwrap_or(metadata.current_schema_id) == plan.schema.id {
-        (request.r#ref, request.as_of_ms, request.snapshot_id) = (None, None, Some(snapshot.id));
     }
 }
 
@@ -115,7 +101,7 @@ impl Shard {
         Shard {
             lane: lane.number,
             rows: lane.rows(),
-            bytes: blocks().map(|block| bytes_of(plan, block)).fold(0, u64::saturating_add),
+            bytes: blocks().map(|block| bytes_of(block)).fold(0, u64::saturating_add),
             files: blocks().map(|block| block.file).collect::<BTreeSet<_>>().len() as u64,
             blocks: blocks().count() as u64,
             exact_rows: None,
@@ -123,15 +109,11 @@ impl Shard {
     }
 }
 
-/// Bytes of a block: for a range of rows its share of the file's.
-fn bytes_of(plan: &ScanPlan, block: &Block) -> u64 {
-    match (block.extent, plan.files.get(block.file as usize)) {
-        (Extent::Bytes { start, end }, _) => end.saturating_sub(start),
-        (Extent::Rows { start, end }, Some(file)) => {
-            let rows = end.min(file.record_count).saturating_sub(start);
-            let share = u128::from(file.file_size) * u128::from(rows) / u128::from(file.record_count.max(1));
-            u64::try_from(share).unwrap_or(u64::MAX)
-        }
-        (Extent::Rows { .. }, None) => 0,
+/// Bytes of a block, or its share of them.
+fn bytes_of(block: &Block) -> u64 {
+    let whole = block.extent.end.saturating_sub(block.extent.start);
+    match block.extent.share {
+        None => whole,
+        Some(share) => share.rows(whole).end - share.rows(whole).start,
     }
 }

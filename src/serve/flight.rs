@@ -205,6 +205,7 @@ impl Flight {
             notes: lanes.plan.notes(),
             planning_us: lanes.plan.report.planning_us,
             expires_at_ms: contents.expires_ms,
+            schema_id: Some(lanes.plan.schema.id),
         };
         let mut info = FlightInfo::new()
             .try_with_schema(lanes.schema()?.as_ref())

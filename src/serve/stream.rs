@@ -294,7 +294,7 @@ impl Producer {
         let means = Means { budget: MemoryBudget::new(share - 3 * message as u64), stats: Arc::clone(&self.source.stats) };
         let mut lanes = self.source.lanes.clone();
         lanes.request.batch_bytes = Some(lanes.request.batch_bytes().min(share / 8).max(1) as i64);
-        let mut batches = self.source.engine.read_lane(&lanes, self.source.lane, self.position, means)?;
+        let mut batches = self.source.engine.read_lanes(&lanes, vec![(self.source.lane, self.position)], means)?;
         while let Some(next) = batches.next().await {
             let next = next?;
             if !any {

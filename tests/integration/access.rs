@@ -276,7 +276,7 @@ async fn hidden_rows_are_in_no_scan_at_any_snapshot_with_deletes_and_lanes() {
     let mut total = 0;
     for lane in 0..3 {
         let means = Means { budget: MemoryBudget::new(64 << 20), stats: Arc::new(StatsCollector::default()) };
-        let batches: Vec<_> = engine.read_lane(&lanes, lane, LanePosition::default(), means).unwrap().try_collect().await.unwrap();
+        let batches: Vec<_> = engine.read_lanes(&lanes, vec![(lane, LanePosition::default())], means).unwrap().try_collect().await.unwrap();
         total += batches.iter().map(|next| next.batch.num_rows()).sum::<usize>();
     }
     assert_eq!(total, 2);

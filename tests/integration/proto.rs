@@ -23,6 +23,7 @@ fn full_request() -> ScanRequest {
         as_of_ms: Some(-1),
         from_snapshot_id: Some(1),
         to_snapshot_id: Some(2),
+        schema_id: Some(-6),
         columns: vec!["id".into(), "user.city".into()],
         filter: "id > 3".into(),
         limit: Some(7),
@@ -94,6 +95,7 @@ fn our_messages_are_those_of_the_proto_files() {
             notes: vec!["n".into()],
             planning_us: 1,
             expires_at_ms: 2,
+            schema_id: Some(3),
         },
     );
     assert_same_message("LanePosition", &position);
@@ -102,6 +104,7 @@ fn our_messages_are_those_of_the_proto_files() {
         &proto::Cursor {
             plan_digest: "00".into(),
             snapshot_id: Some(7),
+            schema_id: Some(0),
             shuffle: Some(shuffle),
             lanes: 3,
             positions: [(2, position)].into(),

@@ -12,7 +12,7 @@ use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
 use arrow_flight::error::FlightError;
 use fastdata_types::lanes::LanePosition;
 use fastdata_types::proto::{EndRecord, StreamEvent, StreamMetadata};
-use fastdata_types::size::packed_bytes;
+use fastdata_types::size::batch_bytes;
 use fastdata_types::stats::{ScanStats, StatsCollector};
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -217,13 +217,8 @@ impl Connection {
         if batch.num_rows() > 0 {
             StatsCollector::add(&stats.rows, batch.num_rows() as u64);
             StatsCollector::add(&stats.batches, 1);
-            StatsCollector::add(&stats.bytes_returned, bytes_of(&batch));
+            StatsCollector::add(&stats.bytes_returned, batch_bytes(&batch));
         }
         Ok(Next::Batch(LaneBatch { batch, position }))
     }
-}
-
-/// What the rows of a batch take, whatever larger buffers they may lie in.
-pub(crate) fn bytes_of(batch: &RecordBatch) -> u64 {
-    batch.columns().iter().map(|column| packed_bytes(column)).sum()
 }

@@ -20,11 +20,13 @@ pub use pull::{Pull, PullOptions};
 use arrow_flight::FlightClient;
 use fastdata_types::{Error, ErrorKind, Result};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
 
 /// How long a broken lane is tried again without any progress: longer than a restart or a short outage takes.
 pub const RETRY_FOR: Duration = Duration::from_secs(60);
+/// How long a question is repeated where the connection breaks: a person waits for the answer.
+pub(crate) const RETRY_QUESTION_FOR: Duration = Duration::from_secs(2);
 pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(50);
 pub(crate) const RETRY_LONGEST: Duration = Duration::from_secs(2);
 /// A message holds at least one row, however large it is.
@@ -45,6 +47,26 @@ impl Client {
     pub fn with_retry_for(mut self, time: Duration) -> Client {
         self.retry_for = time;
         self
+    }
+
+    /// Asks, and asks again while the connection breaks and `patience` lasts: for questions that change nothing. A connection that ends before it says
+    /// why cancels what was asked on it; the next one tells.
+    pub(crate) async fn patiently<T, F: Future<Output = Result<T>>>(&self, patience: Duration, ask: impl Fn() -> F) -> Result<T> {
+        let started = Instant::now();
+        let mut pause = RETRY_FIRST;
+        loop {
+            match ask().await {
+                Err(error) if error.retryable() && started.elapsed() < patience => {
+                    tracing::debug!(%error, "asking again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_LONGEST);
+                    if error.kind() == ErrorKind::Unavailable {
+                        self.reconnect().await;
+                    }
+                }
+                answer => return answer,
+            }
+        }
     }
 
     pub(crate) async fn flight(&self) -> Result<FlightClient> {

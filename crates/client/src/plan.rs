@@ -2,7 +2,7 @@
 
 use crate::lane::LaneStream;
 use crate::status::decoded;
-use crate::{Client, RETRY_FIRST, RETRY_LONGEST};
+use crate::Client;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::{FlightDescriptor, FlightInfo, Ticket};
 use fastdata_types::lanes::{Cursor, LanePosition, PlanDigest, ShuffleKey};
@@ -11,7 +11,6 @@ use fastdata_types::stats::StatsCollector;
 use fastdata_types::{Error, ErrorKind, Result, ScanRequest, Stage};
 use prost::Message;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
 
 /// A planned scan. Cheap to clone; clones share tickets that were renewed.
 #[derive(Clone)]
@@ -30,21 +29,7 @@ pub struct Plan {
 impl Client {
     /// Plans a scan on the server; a server that cannot be reached is tried again.
     pub async fn plan(&self, request: &ScanRequest) -> Result<Plan> {
-        let started = Instant::now();
-        let mut pause = RETRY_FIRST;
-        let info = loop {
-            match self.flight_info(request).await {
-                Err(error) if error.retryable() && started.elapsed() < self.retry_for => {
-                    tracing::debug!(%error, "planning again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_LONGEST);
-                    if error.kind() == ErrorKind::Unavailable {
-                        self.reconnect().await;
-                    }
-                }
-                info => break info?,
-            }
-        };
+        let info = self.patiently(self.retry_for, || self.flight_info(request)).await?;
         let metadata: PlanMetadata = decoded(&info.app_metadata, "plan metadata")?;
         let digest = metadata.plan_digest.parse().map_err(|e: Error| {
             Error::corrupt(Stage::Client, format!("server {} is no fastdata server, or of another version", self.server)).source(e)
@@ -77,6 +62,11 @@ fn tickets_of(info: FlightInfo) -> Result<Vec<Ticket>> {
 }
 
 impl Plan {
+    /// The connection that it came through.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub fn lanes(&self) -> u32 {
         self.tickets.read().unwrap_or_else(PoisonError::into_inner).len() as u32
     }
@@ -100,6 +90,7 @@ impl Plan {
         Cursor {
             plan_digest: self.digest,
             snapshot_id: self.metadata.snapshot_id,
+            schema_id: self.metadata.schema_id,
             shuffle: self.shuffle(),
             lanes: self.lanes(),
             positions: Default::default(),
@@ -143,7 +134,7 @@ impl Plan {
         }
         let again = self.client.plan(&self.request).await?;
         // Commits since then do not belong to this scan.
-        let again = if again.digest == self.digest { again } else { self.client.plan(&self.pinned()).await? };
+        let again = if again.digest == self.digest { again } else { self.client.plan(&self.request.pinned(self.metadata.snapshot_id, self.metadata.schema_id)).await? };
         if again.digest != self.digest {
             return Err(Error::new(ErrorKind::PlanMismatch, Stage::Client, "the scan can no longer be planned as it was begun")
                 .advice("the table's schema, the server's version or the rights on it have changed: begin the scan again"));
@@ -154,16 +145,4 @@ impl Plan {
         Ok(())
     }
 
-    /// The request at the snapshot that the plan chose.
-    fn pinned(&self) -> ScanRequest {
-        let mut request = self.request.clone();
-        match request.from_snapshot_id {
-            Some(_) => request.to_snapshot_id = request.to_snapshot_id.or(self.metadata.snapshot_id),
-            None => {
-                (request.r#ref, request.as_of_ms) = (None, None);
-                request.snapshot_id = self.metadata.snapshot_id;
-            }
-        }
-        request
-    }
 }

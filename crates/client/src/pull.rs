@@ -4,22 +4,19 @@
 //! batches of a lane come before those of the next; else as they arrive. Dropping a [`Pull`] ends every stream it opened.
 
 use crate::Plan;
-use crate::lane::{LaneBatch, bytes_of};
+use crate::lane::LaneBatch;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use fastdata_types::lanes::{Cursor, LanePosition};
+use fastdata_types::ahead::ahead;
+use fastdata_types::size::batch_bytes;
 use fastdata_types::stats::StatsCollector;
-use fastdata_types::{Error, Result, Stage};
+use fastdata_types::Result;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinHandle;
-
-/// Prefetched bytes are counted in units of this many.
-const UNIT: u64 = 1024;
 
 #[derive(Debug, Clone)]
 pub struct PullOptions {
@@ -33,11 +30,13 @@ pub struct PullOptions {
     pub prefetch_bytes: u64,
     /// One lane after the other.
     pub ordered: bool,
+    /// Where rows, batches and bytes are counted, and what the scan cost the server.
+    pub stats: Arc<StatsCollector>,
 }
 
 impl Default for PullOptions {
     fn default() -> Self {
-        PullOptions { lanes: None, cursor: None, parallel: 4, prefetch_bytes: 64 << 20, ordered: false }
+        PullOptions { lanes: None, cursor: None, parallel: 4, prefetch_bytes: 64 << 20, ordered: false, stats: Arc::default() }
     }
 }
 
@@ -65,13 +64,13 @@ impl Pull {
 
 impl Plan {
     pub fn pull(&self, options: PullOptions) -> Result<Pull> {
-        let stats = Arc::new(StatsCollector::default());
+        let stats = Arc::clone(&options.stats);
         if let Some(cursor) = &options.cursor {
             self.check(cursor)?;
         }
         let chosen = options.lanes.clone().unwrap_or_else(|| (0..self.lanes()).collect());
         let parallel = options.parallel.clamp(1, chosen.len().max(1));
-        let quota = (options.prefetch_bytes / parallel as u64).clamp(UNIT, u64::from(u32::MAX));
+        let quota = options.prefetch_bytes / parallel as u64;
         let starts: Result<Vec<(u32, LanePosition)>> = chosen
             .into_iter()
             .map(|lane| {
@@ -81,7 +80,7 @@ impl Plan {
             })
             .collect();
         let (plan, counted) = (self.clone(), Arc::clone(&stats));
-        let lanes = futures::stream::iter(starts?).map(move |(lane, start)| ahead(plan.clone(), lane, start, quota, Arc::clone(&counted)));
+        let lanes = futures::stream::iter(starts?).map(move |(lane, start)| pulled(&plan, lane, start, quota, Arc::clone(&counted)));
         let batches = match options.ordered {
             // Those that are buffered are pulled already.
             true => lanes.map(std::future::ready).buffered(parallel).flatten().boxed(),
@@ -99,61 +98,19 @@ fn until_error<T: Send>(stream: impl Stream<Item = Result<T>> + Send) -> impl St
     })
 }
 
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-enum Pulled {
-    /// With its room in the prefetch, given back when it is taken.
-    Batch(LaneBatch, OwnedSemaphorePermit),
-    Whole,
-    Failed(Error),
-}
-
 /// One lane, pulled by a task of its own from now on.
-fn ahead(
-    plan: Plan,
+fn pulled(
+    plan: &Plan,
     lane: u32,
     start: LanePosition,
     quota: u64,
     stats: Arc<StatsCollector>,
 ) -> BoxStream<'static, Result<(u32, LaneBatch)>> {
-    let units = move |bytes: u64| bytes.min(quota).div_ceil(UNIT).max(1) as u32;
-    let room = Arc::new(Semaphore::new(units(quota) as usize));
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let task = tokio::spawn(async move {
-        let mut stream = match plan.lane(lane, start, stats) {
-            Ok(stream) => stream,
-            Err(error) => return drop(sender.send(Pulled::Failed(error))),
-        };
-        loop {
-            let pulled = match stream.next().await {
-                Ok(Some(next)) => {
-                    let Ok(permit) = Arc::clone(&room).acquire_many_owned(units(bytes_of(&next.batch))).await else { return };
-                    Pulled::Batch(next, permit)
-                }
-                Ok(None) => Pulled::Whole,
-                Err(error) => Pulled::Failed(error),
-            };
-            let last = !matches!(pulled, Pulled::Batch(..));
-            if sender.send(pulled).is_err() || last {
-                return;
-            }
+    match plan.lane(lane, start, stats) {
+        Ok(stream) => {
+            let stream = stream.into_stream().map_ok(move |next| (lane, next));
+            ahead(stream, quota, |(_, next)| batch_bytes(&next.batch), format!("pulling lane {lane}"))
         }
-    });
-    let state = (receiver, Task(task));
-    futures::stream::unfold(Some(state), move |state| async move {
-        let (mut receiver, task) = state?;
-        match receiver.recv().await {
-            Some(Pulled::Batch(next, _room)) => Some((Ok((lane, next)), Some((receiver, task)))),
-            Some(Pulled::Whole) => None,
-            Some(Pulled::Failed(error)) => Some((Err(error), None)),
-            None => Some((Err(Error::internal(Stage::Client, format!("pulling lane {lane} panicked"))), None)),
-        }
-    })
-    .boxed()
+        Err(error) => futures::stream::iter([Err(error)]).boxed(),
+    }
 }

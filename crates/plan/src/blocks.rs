@@ -4,7 +4,7 @@
 //! wherever it starts, is in exactly one. Sampling keeps a block by a keyed hash of its file's path and its start, so that the
 //! same seed keeps the same blocks on every machine.
 
-use fastdata_types::plan::{Block, DataFile, Extent};
+use fastdata_types::plan::{Block, DataFile};
 use fastdata_types::request::Sample;
 use fastdata_types::{Error, Result, Stage};
 use xxhash_rust::xxh3::Xxh3;
@@ -52,10 +52,7 @@ pub(crate) fn sample(files: &mut Vec<DataFile>, blocks: &mut Vec<Block>, sample:
         hasher.update(&start.to_le_bytes());
         sample.fraction >= 1.0 || hasher.digest() < threshold
     };
-    let start = |block: &Block| match block.extent {
-        Extent::Bytes { start, .. } | Extent::Rows { start, .. } => start,
-    };
-    blocks.retain(|block| files.get(block.file as usize).is_some_and(|file| kept(&file.path, start(block))));
+    blocks.retain(|block| files.get(block.file as usize).is_some_and(|file| kept(&file.path, block.extent.start)));
     let mut new_index = vec![u32::MAX; files.len()];
     let mut next = 0;
     for block in blocks.iter_mut() {

@@ -1,15 +1,15 @@
 //! Blocks -> lanes: the deterministic sequences that a scan is cut into.
 //!
-//! Contract: the lanes are a pure function of the plan and the request. Every block is in exactly one part of exactly one lane; where files are
-//! cut finer than their split offsets, the new blocks tile the same rows. The digest covers all that decides the rows of each
-//! lane and their order, but for the shuffle's seed and epoch, which a cursor states beside it.
+//! Contract: the lanes are a pure function of the plan and the request. Every row of a block is in exactly one part of exactly one lane, and lanes
+//! that were asked for have as many rows each, as the manifests count them. The digest covers all that decides the rows of each lane and their
+//! order, but for the shuffle's seed and epoch, which a cursor states beside it.
 //!
-//! How: blocks are cut by rows of the manifest's record count where there are too few of them or they are too large, permuted by a keyed
-//! hash of what they are, and dealt to the lanes in turn. A shuffled lane groups its blocks into windows of whole blocks, so that a
-//! position inside one is found again by reading that window alone.
+//! How: the blocks are one line, in table order or permuted by a keyed hash of what they are, and each lane is a stretch of it. So lanes that are
+//! neighbours share at most one row group, and whoever reads several in a row reads each row group once. A shuffled lane is cut into
+//! windows in the same way; a position inside one is found again by reading that window alone.
 
 use fastdata_types::lanes::{LANE_PLAN_VERSION, Lane, LanePlan, Part, PlanDigest, ShuffleKey};
-use fastdata_types::plan::{Block, Extent};
+use fastdata_types::plan::{Block, Extent, Share};
 use fastdata_types::request::{Order, Shuffle};
 use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
@@ -17,8 +17,6 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 #[cfg(test)]
 mod tests;
 
-/// Below this, a lane's share of the rows would depend on how blocks happen to fall.
-const BLOCKS_PER_LANE: u64 = 4;
 /// The table property that maps names of files without field ids.
 pub const NAME_MAPPING: &str = "schema.name-mapping.default";
 
@@ -31,24 +29,24 @@ const DEFAULT_LANE_BYTES: u64 = 64 << 20;
 /// was bound into the plan.
 pub fn lanes(plan: &ScanPlan, request: &ScanRequest, filters: &[&str]) -> Result<LanePlan> {
     let count = request.lanes.unwrap_or_else(|| default_lanes(plan, request)).max(1);
-    let mut blocks = cut(plan, request, count)?;
+    let mut blocks = finer(plan, request)?;
     let digest = digest(plan, request, filters, count, &blocks);
     let shuffle = request.shuffle.map(|shuffle| ShuffleKey { seed: shuffle.seed, epoch: shuffle.epoch });
     if let Some(key) = shuffle {
         permute(plan, &mut blocks, key);
     }
-    let mut dealt: Vec<Vec<Block>> = vec![Vec::new(); count as usize];
-    for (block, lane) in blocks.into_iter().zip((0..count as usize).cycle()) {
-        if let Some(dealt) = dealt.get_mut(lane) {
-            dealt.push(block);
-        }
-    }
-    let parts = |blocks: Vec<Block>| match request.shuffle {
-        Some(shuffle) => windows(plan, blocks, &shuffle),
-        None => blocks.into_iter().map(|block| Part { rows: rows_of(plan, &block), blocks: vec![block] }).collect(),
+    let stretches = match request.lanes {
+        Some(_) => divide(plan, &blocks, u64::from(count))?,
+        // Nobody chose their number, so they need not be equal.
+        None => whole(blocks, u64::from(count)),
     };
-    let lanes = dealt.into_iter().zip(0..).map(|(blocks, number)| Lane { number, parts: parts(blocks) }).collect();
-    Ok(LanePlan { digest, snapshot_id: plan.snapshot_id, shuffle, lanes })
+    let parts = |blocks: Vec<Block>| match request.shuffle {
+        Some(shuffle) => windows(plan, &blocks, &shuffle),
+        None => Ok(blocks.into_iter().map(|block| Part { rows: rows_of(plan, &block), blocks: vec![block] }).collect()),
+    };
+    let lane = |(blocks, number): (Vec<Block>, u32)| Ok(Lane { number, parts: parts(blocks)? });
+    let lanes = stretches.into_iter().zip(0..).map(lane).collect::<Result<_>>()?;
+    Ok(LanePlan { digest, snapshot_id: plan.snapshot_id, schema_id: plan.schema.id, shuffle, lanes })
 }
 
 /// By the plan alone, so that every server cuts alike. One where the rows are wanted in table order, or only the first of them.
@@ -59,52 +57,96 @@ fn default_lanes(plan: &ScanPlan, request: &ScanRequest) -> u32 {
     DEFAULT_LANES.min(plan.report.bytes / DEFAULT_LANE_BYTES).min(plan.blocks.len() as u64) as u32
 }
 
-/// The blocks of the plan, those of a file finer where it must be.
-fn cut(plan: &ScanPlan, request: &ScanRequest, lanes: u32) -> Result<Vec<Block>> {
-    let wanted = BLOCKS_PER_LANE * u64::from(lanes);
-    let too_few = request.lanes.is_some() && lanes > 1 && (plan.blocks.len() as u64) < wanted;
-    let total: u64 = plan.files.iter().map(|file| file.record_count).fold(0, u64::saturating_add);
-    let by_count = too_few.then(|| total.div_ceil(wanted).max(1));
-    let by_window = request.shuffle.map(|shuffle| shuffle.block_rows());
-    // A sample is a choice among blocks: cutting those finer would need to know which rows they hold.
-    let Some(target) = by_count.into_iter().chain(by_window).min().filter(|_| request.sample.is_none()) else {
-        return Ok(plan.blocks.clone());
-    };
+/// The blocks of the plan, cut to the rows that a shuffle asks for.
+fn finer(plan: &ScanPlan, request: &ScanRequest) -> Result<Vec<Block>> {
+    let Some(most) = request.shuffle.and_then(|shuffle| shuffle.block_rows) else { return Ok(plan.blocks.clone()) };
     let mut blocks = Vec::with_capacity(plan.blocks.len());
-    let mut rest = plan.blocks.as_slice();
-    while let Some(first) = rest.first() {
-        let (of_file, after) = rest.split_at(rest.iter().take_while(|block| block.file == first.file).count());
-        rest = after;
-        let largest = of_file.iter().map(|block| rows_of(plan, block)).max().unwrap_or(0);
-        match plan.files.get(first.file as usize) {
-            Some(file) if largest > target => cut_by_rows(first.file, file.record_count, target, &mut blocks),
-            _ => blocks.extend_from_slice(of_file),
-        }
-        if blocks.len() > crate::blocks::MAX_BLOCKS {
-            return Err(Error::limit(Stage::Plan, format!("the plan has more than {} blocks", crate::blocks::MAX_BLOCKS))
-                .advice("ask for fewer lanes or larger blocks"));
-        }
+    for block in &plan.blocks {
+        let rows = rows_of(plan, block);
+        let pieces = rows.div_ceil(u64::from(most.max(1))).max(1);
+        check_count(blocks.len() as u64 + pieces)?;
+        let at = |piece: u64| (u128::from(rows) * u128::from(piece) / u128::from(pieces)) as u64;
+        blocks.extend((0..pieces).map(|piece| share_of(block, rows, at(piece), at(piece + 1))));
     }
     Ok(blocks)
 }
 
-/// Ranges of about equal size; what the file holds beyond its stated rows belongs to the last.
-fn cut_by_rows(file: u32, rows: u64, target: u64, blocks: &mut Vec<Block>) {
-    let pieces = rows.div_ceil(target).clamp(1, crate::blocks::MAX_BLOCKS as u64 + 1);
-    let at = |piece: u64| (u128::from(rows) * u128::from(piece) / u128::from(pieces)) as u64;
-    blocks.extend((0..pieces).map(|piece| Block::rows(file, at(piece), if piece + 1 == pieces { u64::MAX } else { at(piece + 1) })));
+fn check_count(blocks: u64) -> Result<()> {
+    if blocks > crate::blocks::MAX_BLOCKS as u64 {
+        return Err(Error::limit(Stage::Plan, format!("the plan has more than {} blocks", crate::blocks::MAX_BLOCKS))
+            .advice("ask for fewer lanes, or for larger blocks or windows"));
+    }
+    Ok(())
 }
 
-/// Rows of a block by the manifest: for a range of bytes its share of the file's.
-fn rows_of(plan: &ScanPlan, block: &Block) -> u64 {
-    let Some(file) = plan.files.get(block.file as usize) else { return 0 };
-    match block.extent {
-        Extent::Rows { start, end } => end.min(file.record_count).saturating_sub(start),
-        Extent::Bytes { start, end } => {
-            let share = u128::from(file.record_count) * u128::from(end - start) / u128::from(file.file_size.max(1));
-            u64::try_from(share).unwrap_or(u64::MAX)
+/// Of the `rows` rows of a block, by the manifest, those from one to another.
+fn share_of(block: &Block, rows: u64, from: u64, to: u64) -> Block {
+    if (from, to) == (0, rows) {
+        return *block;
+    }
+    let share = match block.extent.share {
+        Some(share) => Share { from: share.from + from, to: share.from + to, of: share.of },
+        None => Share { from, to, of: rows },
+    };
+    Block { extent: Extent { share: Some(share), ..block.extent }, ..*block }
+}
+
+/// Cuts a line of blocks into stretches of as many rows each.
+fn divide(plan: &ScanPlan, blocks: &[Block], stretches: u64) -> Result<Vec<Vec<Block>>> {
+    let total: u64 = blocks.iter().map(|block| rows_of(plan, block)).fold(0, u64::saturating_add);
+    check_count(blocks.len() as u64 + stretches)?;
+    // Where a stretch ends, in rows from the beginning of the line.
+    let end_of = |stretch: u64| (u128::from(total) * u128::from(stretch + 1) / u128::from(stretches)) as u64;
+    let mut divided = vec![Vec::new(); stretches as usize];
+    let (mut stretch, mut at) = (0, 0u64);
+    for block in blocks {
+        let rows = rows_of(plan, block);
+        let mut from = 0;
+        loop {
+            // Rows that the manifest does not know of go with their neighbours.
+            while stretch + 1 < stretches && end_of(stretch) <= at && rows > 0 {
+                stretch += 1;
+            }
+            let last = stretch + 1 == stretches;
+            let taken = if last { rows - from } else { (rows - from).min(end_of(stretch) - at) };
+            if let Some(into) = divided.get_mut(stretch as usize) {
+                into.push(share_of(block, rows, from, from + taken));
+            }
+            (from, at) = (from + taken, at.saturating_add(taken));
+            if from >= rows {
+                break;
+            }
         }
     }
+    Ok(divided)
+}
+
+/// Stretches of whole blocks, of about as many bytes each.
+fn whole(blocks: Vec<Block>, stretches: u64) -> Vec<Vec<Block>> {
+    let bytes = |block: &Block| block.extent.end - block.extent.start;
+    let total: u128 = blocks.iter().map(|block| u128::from(bytes(block))).sum();
+    let mut divided = vec![Vec::new(); stretches as usize];
+    let mut before = 0u128;
+    for block in blocks {
+        let middle = before + u128::from(bytes(&block)) / 2;
+        before += u128::from(bytes(&block));
+        let stretch = (middle * u128::from(stretches) / total.max(1)).min(u128::from(stretches) - 1);
+        if let Some(into) = divided.get_mut(stretch as usize) {
+            into.push(block);
+        }
+    }
+    divided
+}
+
+/// Rows of a block by the manifest: its bytes' share of the file's.
+fn rows_of(plan: &ScanPlan, block: &Block) -> u64 {
+    if let Some(share) = block.extent.share {
+        return share.to - share.from;
+    }
+    let Some(file) = plan.files.get(block.file as usize) else { return 0 };
+    let bytes = block.extent.end - block.extent.start;
+    let rows = u128::from(file.record_count) * u128::from(bytes) / u128::from(file.file_size.max(1));
+    u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
 /// Sorts by a keyed hash of what each block is: the same permutation on every machine.
@@ -113,24 +155,20 @@ fn permute(plan: &ScanPlan, blocks: &mut [Block], key: ShuffleKey) {
     blocks.sort_by_cached_key(|block| {
         let mut hasher = Xxh3::with_seed(seed);
         hash_block(plan, block, &mut hasher);
-        (hasher.digest(), block.file, start_of(block))
+        (hasher.digest(), block.file, place_of(block))
     });
 }
 
-fn start_of(block: &Block) -> u64 {
-    match block.extent {
-        Extent::Bytes { start, .. } | Extent::Rows { start, .. } => start,
-    }
+/// Where a block lies in its file.
+fn place_of(block: &Block) -> (u64, u64) {
+    (block.extent.start, block.extent.share.map_or(0, |share| share.from))
 }
 
 fn hash_block(plan: &ScanPlan, block: &Block, hasher: &mut Xxh3) {
-    let path = plan.files.get(block.file as usize).map_or("", |file| file.path.as_str());
-    let (kind, start, end) = match block.extent {
-        Extent::Bytes { start, end } => (0u64, start, end),
-        Extent::Rows { start, end } => (1, start, end),
-    };
-    hash_text(path, hasher);
-    [kind, start, end].iter().for_each(|word| hasher.update(&word.to_le_bytes()));
+    hash_text(plan.files.get(block.file as usize).map_or("", |file| file.path.as_str()), hasher);
+    let Extent { start, end, share } = block.extent;
+    let share = share.map_or([0, 0, 0], |share| [share.from, share.to, share.of]);
+    [start, end].iter().chain(&share).for_each(|word| hasher.update(&word.to_le_bytes()));
 }
 
 fn hash_text(text: &str, hasher: &mut Xxh3) {
@@ -138,23 +176,15 @@ fn hash_text(text: &str, hasher: &mut Xxh3) {
     hasher.update(text.as_bytes());
 }
 
-/// Groups of consecutive blocks of at most `window_rows` rows, one block at least; each in table order, as its rows are permuted anyhow.
-fn windows(plan: &ScanPlan, blocks: Vec<Block>, shuffle: &Shuffle) -> Vec<Part> {
-    let mut parts: Vec<Part> = Vec::new();
-    for block in blocks {
-        let rows = rows_of(plan, &block);
-        match parts.last_mut() {
-            Some(part) if part.rows.saturating_add(rows) <= shuffle.window_rows() => {
-                part.blocks.push(block);
-                part.rows += rows;
-            }
-            _ => parts.push(Part { blocks: vec![block], rows }),
-        }
-    }
-    for part in &mut parts {
-        part.blocks.sort_by_key(|block| (block.file, start_of(block)));
-    }
-    parts
+/// Parts of as many rows each, and at most those of a window; each in table order, as its rows are permuted anyhow.
+fn windows(plan: &ScanPlan, blocks: &[Block], shuffle: &Shuffle) -> Result<Vec<Part>> {
+    let rows = blocks.iter().map(|block| rows_of(plan, block)).fold(0, u64::saturating_add);
+    let count = rows.div_ceil(shuffle.window_rows().max(1)).max(1);
+    let part = |mut blocks: Vec<Block>| {
+        blocks.sort_by_key(|block| (block.file, place_of(block)));
+        Part { rows: blocks.iter().map(|block| rows_of(plan, block)).fold(0, u64::saturating_add), blocks }
+    };
+    Ok(divide(plan, blocks, count)?.into_iter().filter(|blocks| !blocks.is_empty()).map(part).collect())
 }
 
 fn digest(plan: &ScanPlan, request: &ScanRequest, filters: &[&str], lanes: u32, blocks: &[Block]) -> PlanDigest {

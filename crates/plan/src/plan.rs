@@ -5,7 +5,7 @@ use crate::manifests::{DataManifest, Listed, Reading, on_pool};
 use crate::prune::Pruner;
 use crate::snapshot::Selection;
 use crate::{blocks, deletes};
-use fastdata_types::plan::{Block, DeleteFile, DeleteKind, Extent, PlanReport};
+use fastdata_types::plan::{Block, DeleteFile, DeleteKind, PlanReport};
 use fastdata_types::schema::{Schema, SchemaRef};
 use fastdata_types::{ErrorKind, Expr, Grant, Result, ScanPlan, ScanRequest, TableState};
 use std::sync::Arc;
@@ -159,8 +159,5 @@ fn arrange(
 
 /// Bytes of a file that a block covers.
 fn bytes_of(block: &Block) -> u64 {
-    match block.extent {
-        Extent::Bytes { start, end } => end - start,
-        Extent::Rows { .. } => 0,
-    }
+    block.extent.end - block.extent.start
 }

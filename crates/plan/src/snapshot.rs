@@ -67,6 +67,16 @@ impl Selection {
 
 /// What the request asks for, in a table as it is now.
 pub fn select(metadata: &TableMetadata, request: &ScanRequest) -> Result<Selection> {
+    let selection = select_snapshot(metadata, request)?;
+    let Some(id) = request.schema_id else { return Ok(selection) };
+    let schema = metadata.schemas.get(&id).ok_or_else(|| {
+        let known: Vec<String> = metadata.schemas.keys().take(LISTED).map(i32::to_string).collect();
+        Error::not_found(Stage::Request, format!("the table has no schema {id}")).advice(format!("its schemas are: {}", known.join(", ")))
+    })?;
+    Ok(Selection { schema: Arc::clone(schema), ..selection })
+}
+
+fn select_snapshot(metadata: &TableMetadata, request: &ScanRequest) -> Result<Selection> {
     let current = metadata.current_schema();
     let at = |snapshot: &Arc<Snapshot>, schema: SchemaRef| Selection { snapshot: Some(Arc::clone(snapshot)), schema, appends: None };
     if let Some(from) = request.from_snapshot_id {

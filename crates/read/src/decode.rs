@@ -62,6 +62,8 @@ pub(crate) struct PassDecoder {
     need: Need,
     /// Rows that are decoded, relative to the row group, ascending.
     ranges: VecDeque<Range<u64>>,
+    /// Rows that no slice goes beyond, ascending: where the rows of a block end.
+    ends: VecDeque<u64>,
     /// All rows of the row group are decoded, so that the decoders must end where it does.
     to_the_end: bool,
     needs_positions: bool,
@@ -96,7 +98,7 @@ struct DecodedGroup {
 
 impl PassDecoder {
     #[expect(clippy::too_many_arguments, reason = "each is a fact of its own, and there is one caller")]
-    /// `ranges` are the rows to decode, ascending, relative to the row group; `rows` is what the row group has.
+    /// `ranges` are the rows to decode, ascending, relative to the row group, and `ends` where blocks end in it; `rows` is what the row group has.
     pub(crate) fn new(
         file: Arc<OpenFile>,
         which: Which,
@@ -104,7 +106,7 @@ impl PassDecoder {
         chunks: Chunks,
         buffers: &Arc<PageBuffers>,
         need: Need,
-        ranges: Vec<Range<u64>>,
+        (ranges, ends): (Vec<Range<u64>>, VecDeque<u64>),
         rows: u64,
     ) -> Result<Self, Stop> {
         let meter = PageMeter::recycling(need.pages, Arc::clone(buffers));
@@ -133,6 +135,7 @@ impl PassDecoder {
             meter,
             need,
             ranges: ranges.into(),
+            ends,
             to_the_end,
             needs_positions,
             decode_us: 0,
@@ -160,10 +163,16 @@ impl PassDecoder {
     pub(crate) fn next_ranges(&mut self) -> Vec<Range<u64>> {
         let mut left = self.need.slice_rows as u64;
         let mut taken = Vec::new();
-        while left > 0
-            && let Some(range) = self.ranges.front_mut()
+        while let (Some(end), Some(range)) = (self.ends.front(), self.ranges.front())
+            && *end <= range.start
         {
-            let count = left.min(range.end - range.start);
+            self.ends.pop_front();
+        }
+        let end = self.ends.front().copied().unwrap_or(u64::MAX);
+        while left > 0
+            && let Some(range) = self.ranges.front_mut().filter(|range| range.start < end)
+        {
+            let count = left.min(range.end.min(end) - range.start);
             taken.push(range.start..range.start + count);
             range.start += count;
             left -= count;

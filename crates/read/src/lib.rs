@@ -33,7 +33,7 @@ mod timers;
 mod tests;
 
 pub use deletes::decode_deletion_vector;
-pub use lane::{LaneBatch, LaneStart, LaneStream, count_lane, read_lane};
+pub use lane::{LaneBatch, LaneStart, LaneStream, count_lanes, read_lanes};
 
 use fastdata_types::request::{Order, StringEncoding};
 use fastdata_types::stats::StatsCollector;

@@ -20,23 +20,31 @@ use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// One row group to read, or a range of its rows.
+/// One row group to read, or some of its rows.
 pub(crate) struct Unit {
     /// Its place in the order of the plan.
     pub(crate) order: u64,
-    /// The place of its block in the plan.
-    pub(crate) block: u32,
     pub(crate) file: Arc<OpenFile>,
     pub(crate) row_group: usize,
-    /// The rows to read, counted from the row group's first.
-    pub(crate) within: Range<u64>,
+    /// What is read of it: one piece at least, ascending.
+    pub(crate) pieces: Vec<Piece>,
     pub(crate) need: Need,
     pub(crate) bounds: Bounds,
 }
 
+/// Rows of one block in a row group.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    /// Counted from the row group's first.
+    pub(crate) rows: Range<u64>,
+    /// The place of the block in the plan.
+    pub(crate) block: u32,
+}
+
 /// What a row group's task tells the stream.
 pub(crate) enum Event {
-    Batch(RecordBatch, Hold),
+    /// Rows of the block with this place in the plan.
+    Batch(u32, RecordBatch, Hold),
     /// The row group gave its memory back and asks for this much.
     Reserve(u64, oneshot::Sender<Result<Permit>>),
     Done,
@@ -84,6 +92,25 @@ impl Unit {
         self.file.footer.rows(self.row_group)
     }
 
+    /// The rows to read from one on.
+    fn ranges_from(&self, row: u64) -> Vec<Range<u64>> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for piece in &self.pieces {
+            let rows = piece.rows.start.max(row)..piece.rows.end;
+            match ranges.last_mut() {
+                _ if rows.is_empty() => {}
+                Some(last) if last.end == rows.start => last.end = rows.end,
+                _ => ranges.push(rows),
+            }
+        }
+        ranges
+    }
+
+    /// The block that a row belongs to.
+    fn block_of(&self, row: u64) -> u32 {
+        self.pieces.iter().find(|piece| row < piece.rows.end).or(self.pieces.last()).map_or(0, |piece| piece.block)
+    }
+
     /// Reads the row group and reports how it went.
     pub(crate) async fn read(self: Arc<Self>, scan: Arc<Scan>, need: Need, permit: Permit, turn: Turn, sink: Sink) {
         let outcome = self.read_all(&scan, need, permit, turn, &sink).await;
@@ -96,7 +123,7 @@ impl Unit {
     }
 
     async fn read_all(self: &Arc<Self>, scan: &Arc<Scan>, mut need: Need, permit: Permit, turn: Turn, sink: &Sink) -> Result<()> {
-        let mut progress = Progress { alive: None, next_row: self.within.start, turn, decoding: None, counted: false };
+        let mut progress = Progress { alive: None, next_row: 0, turn, decoding: None, counted: false };
         let mut permit = Arc::new(permit);
         loop {
             let stop = match self.attempt(scan, need, &permit, &mut progress, sink).await {
@@ -154,10 +181,6 @@ impl Unit {
     ) -> Result<(), Stop> {
         let rows = self.rows();
         let count = rows.end - rows.start;
-        let end = self.within.end;
-        if self.within.is_empty() {
-            return Ok(());
-        }
         let file = &self.file;
         let row_group = file.footer.metadata.row_group(self.row_group);
         let mut known = HashMap::new();
@@ -170,8 +193,10 @@ impl Unit {
                     known = chunks.whole_of(&leaves_of(&output.groups));
                 }
                 self.turn(scan, progress).await?;
-                let from = if emits { progress.next_row } else { self.within.start };
-                let everything = vec![from..end];
+                let everything = self.ranges_from(if emits { progress.next_row } else { 0 });
+                if everything.is_empty() {
+                    return Ok(());
+                }
                 let decoder = self.decoder(scan, permit, Which::Deciding, chunks, need, everything, count).await?;
                 if emits {
                     return self.emit(scan, decoder, permit, progress, sink).await;
@@ -182,7 +207,7 @@ impl Unit {
         let Some(output) = &file.output else { return Ok(()) };
         let ranges = match &progress.alive {
             Some(alive) => ranges_to_decode(alive, progress.next_row),
-            None => vec![progress.next_row..end],
+            None => self.ranges_from(progress.next_row),
         };
         if ranges.iter().all(|range| range.is_empty()) {
             return Ok(());
@@ -224,8 +249,9 @@ impl Unit {
     ) -> Result<Steps, Stop> {
         let (unit, permit, buffers) = (Arc::clone(self), Arc::clone(permit), Arc::clone(&scan.page_buffers));
         scan.on_pool(move || {
-            let decoder = PassDecoder::new(Arc::clone(&unit.file), which, unit.row_group, chunks, &buffers, need, ranges, rows)?;
-            Ok(Steps { unit, decoder, slice: None, handed_over: false, _memory: permit })
+            let ends = unit.pieces.iter().map(|piece| piece.rows.end).collect();
+            let decoder = PassDecoder::new(Arc::clone(&unit.file), which, unit.row_group, chunks, &buffers, need, (ranges, ends), rows)?;
+            Ok(Steps { unit, decoder, slice: None, block: 0, handed_over: false, _memory: permit })
         })
         .await
     }
@@ -233,7 +259,6 @@ impl Unit {
     /// Runs the deciding pass over the rows to read: a bit for each row of the row group, set where the row is to be read and survives.
     async fn decide(&self, scan: &Arc<Scan>, mut steps: Steps, rows: u64) -> Result<BooleanBuffer, Stop> {
         let mut alive = BooleanBufferBuilder::new(rows as usize);
-        alive.append_n(self.within.start as usize, false);
         loop {
             let worker = Arc::clone(scan);
             let (next, back, done) = scan
@@ -244,7 +269,7 @@ impl Unit {
                 .await?;
             (steps, alive) = (next, back);
             if done {
-                alive.append_n((rows - self.within.end) as usize, false);
+                alive.append_n((rows as usize).saturating_sub(alive.len()), false);
                 return Ok(alive.finish());
             }
         }
@@ -272,7 +297,7 @@ impl Unit {
             steps = next;
             if let Some(batch) = step {
                 let hold = Hold { _slot: slot, _memory: Arc::clone(permit) };
-                sink.events.send(Event::Batch(batch, hold)).await.map_err(|_| cancelled())?;
+                sink.events.send(Event::Batch(steps.block, batch, hold)).await.map_err(|_| cancelled())?;
             } else if steps.decoder.next_row().is_none() {
                 scan.learn_pages(self.need.pages, steps.decoder.peak_pages());
                 return Ok(());
@@ -290,6 +315,8 @@ struct Steps {
     unit: Arc<Unit>,
     decoder: PassDecoder,
     slice: Option<Slice>,
+    /// The block of the slice's rows.
+    block: u32,
     /// Something of the slice was handed over.
     handed_over: bool,
     _memory: Arc<Permit>,
@@ -325,6 +352,8 @@ impl Steps {
                 }
                 None => decided,
             };
+            // What lies between two pieces is not read.
+            alive.append_n((range.start as usize).saturating_sub(alive.len()), false);
             alive.append_buffer(&kept);
             StatsCollector::add(&scan.context.stats.decode_us, self.decoder.take_decode_us());
         }
@@ -358,6 +387,7 @@ impl Steps {
             }
             let rows = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
             looked_at += rows;
+            self.block = ranges.first().map_or(0, |range| self.unit.block_of(range.start));
             let keep = match alive {
                 Some(alive) => Some(bits_of(alive, &ranges)),
                 None => {

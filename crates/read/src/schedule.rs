@@ -7,7 +7,7 @@
 use crate::footer::Footer;
 use crate::need::{Bounds, Need};
 use crate::open_file::OpenFile;
-use crate::row_group::{Event, Sink, Turn, Unit};
+use crate::row_group::{Event, Piece, Sink, Turn, Unit};
 use crate::scan::Scan;
 use fastdata_types::plan::{Block, Extent};
 use fastdata_types::request::Order;
@@ -204,47 +204,62 @@ fn by_file(blocks: &[Block]) -> Vec<(u32, Vec<Numbered>)> {
     files
 }
 
-/// The row groups of a file's blocks, in the blocks' order.
+/// The row groups of a file's blocks, in the blocks' order. Blocks that follow one another within a row group are read in one go.
 fn units_of(scan: &Scan, file: &Arc<OpenFile>, number: u32, blocks: &[Numbered], order: &mut u64, wanted: &mut Wanted) -> VecDeque<Unit> {
     let stated = scan.plan.files.get(number as usize).map_or(0, |file| file.file_size);
-    let mut units = VecDeque::new();
+    let mut groups: Vec<(usize, Vec<Piece>)> = Vec::new();
     for (block, Block { extent, .. }) in blocks {
-        for (row_group, metadata) in file.footer.metadata.row_groups().iter().enumerate() {
-            let Some(within) = rows_within(*extent, file.footer.rows(row_group), Footer::start(metadata), stated) else { continue };
-            if wanted.enough() {
-                StatsCollector::add(&scan.context.stats.row_groups_pruned, 1);
-                continue;
+        for (row_group, rows) in rows_within(extent, &file.footer, stated) {
+            let piece = Piece { rows, block: *block };
+            match groups.last_mut() {
+                Some((last, pieces)) if *last == row_group && pieces.last().is_some_and(|before| before.rows.end <= piece.rows.start) => {
+                    pieces.push(piece);
+                }
+                _ => groups.push((row_group, vec![piece])),
             }
-            let all = metadata.num_rows().max(0) as u64;
-            let rows = within.end - within.start;
-            let bounds = Bounds {
-                batch_rows: scan.options.batch_rows.max(1),
-                batch_bytes: scan.options.batch_bytes.max(1),
-                ceiling: scan.ceiling(),
-                rows: wanted.of(file, rows).or((rows < all).then_some(rows)),
-            };
-            let need = Need::of(file, metadata, &bounds);
-            units.push_back(Unit { order: *order, block: *block, file: Arc::clone(file), row_group, within, need, bounds });
-            *order += 1;
         }
+    }
+    let mut units = VecDeque::new();
+    for (row_group, pieces) in groups {
+        if wanted.enough() {
+            StatsCollector::add(&scan.context.stats.row_groups_pruned, 1);
+            continue;
+        }
+        let metadata = file.footer.metadata.row_group(row_group);
+        let all = metadata.num_rows().max(0) as u64;
+        let rows = pieces.iter().map(|piece| piece.rows.end - piece.rows.start).sum();
+        let bounds = Bounds {
+            batch_rows: scan.options.batch_rows.max(1),
+            batch_bytes: scan.options.batch_bytes.max(1),
+            ceiling: scan.ceiling(),
+            rows: wanted.of(file, rows).or((rows < all).then_some(rows)),
+        };
+        let need = Need::of(file, metadata, &bounds);
+        units.push_back(Unit { order: *order, pieces, file: Arc::clone(file), row_group, need, bounds });
+        *order += 1;
     }
     units
 }
 
-/// The rows of a row group that a block holds, counted from the row group's first; `None` where the block has no part in it. `rows` are the
-/// row group's positions in the file, `start` its first byte, `stated` the file's size by the manifest.
-fn rows_within(extent: Extent, rows: Range<u64>, start: u64, stated: u64) -> Option<Range<u64>> {
-    match extent {
-        Extent::Bytes { start: from, end } => {
-            // The manifest may be wrong about the size: what lies beyond belongs to the last block.
-            let end = if end >= stated { u64::MAX } else { end };
-            (from..end).contains(&start).then_some(0..rows.end - rows.start)
+/// The row groups that a block has rows of, and which, counted from the row group's first. `stated` is the file's size by the manifest.
+fn rows_within(extent: &Extent, footer: &Footer, stated: u64) -> Vec<(usize, Range<u64>)> {
+    // The manifest may be wrong about the size: what lies beyond belongs to the last block.
+    let end = if extent.end >= stated { u64::MAX } else { extent.end };
+    let groups = footer.metadata.row_groups().iter().enumerate();
+    let groups = groups.filter(|(_, metadata)| (extent.start..end).contains(&Footer::start(metadata)));
+    let groups: Vec<(usize, u64)> = groups.map(|(at, _)| (at, footer.rows(at).end - footer.rows(at).start)).collect();
+    let total = groups.iter().map(|(_, rows)| rows).sum();
+    let wanted = extent.share.map_or(0..total, |share| share.rows(total));
+    let mut before = 0;
+    let mut within = Vec::new();
+    for (row_group, rows) in groups {
+        let rows = wanted.start.max(before)..wanted.end.min(before + rows);
+        if !rows.is_empty() {
+            within.push((row_group, rows.start - before..rows.end - before));
         }
-        Extent::Rows { start: from, end } => {
-            let within = from.max(rows.start)..end.min(rows.end);
-            (!within.is_empty()).then(|| within.start - rows.start..within.end - rows.start)
-        }
+        before += footer.rows(row_group).end - footer.rows(row_group).start;
     }
+    within
 }
 
 /// How many rows a limit still asks for, where the rows that survive can be told without reading them.

@@ -129,7 +129,7 @@ impl Consumer {
                 Some(shared) => tokio::select! {
                     event = shared.recv() => {
                         match event {
-                            Some(Event::Batch(batch, hold)) => return Ok(Some((batch, hold))),
+                            Some(Event::Batch(_, batch, hold)) => return Ok(Some((batch, hold))),
                             Some(Event::Done) => self.done += 1,
                             Some(Event::Failed(error)) => return Err(error),
                             Some(Event::Reserve(..)) => return Err(lost()),
@@ -153,8 +153,8 @@ impl Consumer {
             if self.all == Some(self.done) {
                 return Ok(None);
             }
-            let head = self.live.get_mut(&self.done).and_then(|live| Some((live.unit.block, live.events.as_mut()?)));
-            let Some((block, events)) = head else {
+            let head = self.live.get_mut(&self.done).and_then(|live| live.events.as_mut());
+            let Some(events) = head else {
                 if let Some(error) = self.failed.take() {
                     return Err(error);
                 }
@@ -163,7 +163,7 @@ impl Consumer {
                 continue;
             };
             match events.recv().await {
-                Some(Event::Batch(batch, hold)) => {
+                Some(Event::Batch(block, batch, hold)) => {
                     self.block = block;
                     return Ok(Some((batch, hold)));
                 }
@@ -270,7 +270,7 @@ impl Drop for Consumer {
 pub(crate) fn count_returned(stats: &StatsCollector, batch: &RecordBatch) {
     StatsCollector::add(&stats.rows, batch.num_rows() as u64);
     StatsCollector::add(&stats.batches, 1);
-    StatsCollector::add(&stats.bytes_returned, batch.columns().iter().map(|c| fastdata_types::size::packed_bytes(c)).sum());
+    StatsCollector::add(&stats.bytes_returned, fastdata_types::size::batch_bytes(batch));
 }
 
 fn lost() -> Error {

@@ -17,7 +17,7 @@ use std::str::FromStr;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Goes into every digest: two versions of fastdata that cut or order lanes differently refuse one another's cursors.
-pub const LANE_PLAN_VERSION: u32 = 1;
+pub const LANE_PLAN_VERSION: u32 = 2;
 
 /// A scan has at most this many lanes.
 pub const MAX_LANES: u32 = 4096;
@@ -71,6 +71,7 @@ impl<'de> Deserialize<'de> for PlanDigest {
 pub struct LanePlan {
     pub digest: PlanDigest,
     pub snapshot_id: Option<i64>,
+    pub schema_id: i32,
     /// The key of the shuffle; `None` where lanes are in table order.
     pub shuffle: Option<ShuffleKey>,
     pub lanes: Vec<Lane>,
@@ -220,6 +221,16 @@ impl LanePosition {
         LanePosition { rows, hint: Some(Hint { part, offset, check }) }
     }
 
+    /// The position `rows` rows before this one, which is that behind a batch of at least so many rows. It keeps its hint where those rows are of one part.
+    pub fn before(&self, rows: u64, digest: &PlanDigest, shuffle: Option<ShuffleKey>, lane: u32) -> LanePosition {
+        let left = self.rows.saturating_sub(rows);
+        let hint = self.hint.and_then(|hint| {
+            let offset = hint.offset.checked_sub(rows)?;
+            Some(Hint { offset, check: Hint::expected_of(digest, shuffle, lane, left, hint.part, offset), ..hint })
+        });
+        LanePosition { rows: left, hint }
+    }
+
     pub fn after(rows: u64) -> LanePosition {
         LanePosition { rows, hint: None }
     }
@@ -232,6 +243,9 @@ pub struct Cursor {
     pub plan_digest: PlanDigest,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::request::int64_string")]
     pub snapshot_id: Option<i64>,
+    /// With the snapshot, what a request names to be planned so again. The digest covers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_id: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shuffle: Option<ShuffleKey>,
     pub lanes: u32,
@@ -246,6 +260,7 @@ impl Cursor {
         Cursor {
             plan_digest: plan.digest,
             snapshot_id: plan.snapshot_id,
+            schema_id: Some(plan.schema_id),
             shuffle: plan.shuffle,
             lanes: plan.lanes.len() as u32,
             positions: BTreeMap::new(),
@@ -322,7 +337,7 @@ mod tests {
     fn plan(lanes: u32) -> LanePlan {
         let part = Part { blocks: vec![Block::bytes(0, 0, 10)], rows: 10 };
         let lanes = (0..lanes).map(|number| Lane { number, parts: vec![part.clone(), part.clone()] }).collect();
-        LanePlan { digest: PlanDigest([7; 16]), snapshot_id: Some(1), shuffle: Some(ShuffleKey { seed: 1, epoch: 2 }), lanes }
+        LanePlan { digest: PlanDigest([7; 16]), snapshot_id: Some(1), schema_id: 0, shuffle: Some(ShuffleKey { seed: 1, epoch: 2 }), lanes }
     }
 
     #[test]

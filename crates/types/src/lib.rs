@@ -7,6 +7,7 @@
 //! Names are those of the Apache Iceberg table specification (cited below as "spec") wherever it has one.
 
 pub mod access;
+pub mod ahead;
 pub mod arrow_type;
 pub mod batch;
 pub mod budget;

@@ -11,6 +11,7 @@ use crate::expr::Expr;
 use crate::schema::SchemaRef;
 use crate::value::Value;
 use serde::Serialize;
+use std::ops::Range;
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
@@ -178,22 +179,34 @@ pub struct Block {
     pub extent: Extent,
 }
 
-/// Which part, half open. The extents of a file's blocks are of one kind and tile the file.
+/// Which part, half open: the row groups that start in a range of bytes, or a share of their rows. The ranges of a file's blocks tile it: the first
+/// starts at 0, the last ends at the size the manifest states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// Bytes: the row groups that start there. The first extent of a file starts at 0, the last ends at the size the manifest states.
-    Bytes { start: u64, end: u64 },
-    /// Rows by their position in the file. The last extent of a file ends at `u64::MAX`, whatever the manifest says of its rows.
-    Rows { start: u64, end: u64 },
+pub struct Extent {
+    pub start: u64,
+    pub end: u64,
+    /// `None` is all rows.
+    pub share: Option<Share>,
+}
+
+/// Of n rows in the order of the file, those from n * from / of to n * to / of, rounded down: shares tile the rows however many there turn out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    pub from: u64,
+    pub to: u64,
+    pub of: u64,
+}
+
+impl Share {
+    pub fn rows(&self, rows: u64) -> Range<u64> {
+        let at = |place: u64| u64::try_from(u128::from(rows) * u128::from(place) / u128::from(self.of.max(1))).unwrap_or(u64::MAX);
+        at(self.from)..at(self.to)
+    }
 }
 
 impl Block {
     pub fn bytes(file: u32, start: u64, end: u64) -> Block {
-        Block { file, extent: Extent::Bytes { start, end } }
-    }
-
-    pub fn rows(file: u32, start: u64, end: u64) -> Block {
-        Block { file, extent: Extent::Rows { start, end } }
+        Block { file, extent: Extent { start, end, share: None } }
     }
 }
 

@@ -59,6 +59,8 @@ pub struct ScanRequest {
     pub shuffle: Option<Shuffle>,
     #[prost(int32, tag = "17")]
     pub compression: i32,
+    #[prost(int32, optional, tag = "18")]
+    pub schema_id: Option<i32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -170,6 +172,8 @@ pub struct PlanMetadata {
     pub planning_us: u64,
     #[prost(int64, tag = "8")]
     pub expires_at_ms: i64,
+    #[prost(int32, optional, tag = "9")]
+    pub schema_id: Option<i32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -210,6 +214,8 @@ pub struct Cursor {
     pub lanes: u32,
     #[prost(map = "uint32, message", tag = "5")]
     pub positions: HashMap<u32, LanePosition>,
+    #[prost(int32, optional, tag = "6")]
+    pub schema_id: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -291,6 +297,7 @@ impl From<lanes::Cursor> for Cursor {
         Cursor {
             plan_digest: cursor.plan_digest.to_string(),
             snapshot_id: cursor.snapshot_id,
+            schema_id: cursor.schema_id,
             shuffle: cursor.shuffle.map(Into::into),
             lanes: cursor.lanes,
             positions: cursor.positions.into_iter().map(|(lane, position)| (lane, position.into())).collect(),
@@ -304,6 +311,7 @@ impl TryFrom<Cursor> for lanes::Cursor {
         Ok(lanes::Cursor {
             plan_digest: cursor.plan_digest.parse()?,
             snapshot_id: cursor.snapshot_id,
+            schema_id: cursor.schema_id,
             shuffle: cursor.shuffle.map(Into::into),
             lanes: cursor.lanes,
             positions: cursor.positions.into_iter().map(|(lane, position)| (lane, position.into())).collect(),
@@ -378,6 +386,7 @@ impl From<&request::ScanRequest> for ScanRequest {
             as_of_ms: request.as_of_ms,
             from_snapshot_id: request.from_snapshot_id,
             to_snapshot_id: request.to_snapshot_id,
+            schema_id: request.schema_id,
             columns: request.columns,
             filter: request.filter,
             limit: request.limit,
@@ -403,6 +412,7 @@ impl TryFrom<ScanRequest> for request::ScanRequest {
             as_of_ms: request.as_of_ms,
             from_snapshot_id: request.from_snapshot_id,
             to_snapshot_id: request.to_snapshot_id,
+            schema_id: request.schema_id,
             columns: request.columns,
             filter: request.filter,
             limit: request.limit,

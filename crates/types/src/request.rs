@@ -26,6 +26,9 @@ pub struct ScanRequest {
     /// ... up to this one.
     #[serde(skip_serializing_if = "Option::is_none", alias = "to_snapshot_id", with = "int64_string")]
     pub to_snapshot_id: Option<i64>,
+    /// Read in this schema of the table, instead of the one that goes with the snapshot: what pins a plan for good.
+    #[serde(skip_serializing_if = "Option::is_none", alias = "schema_id")]
+    pub schema_id: Option<i32>,
     /// Dotted paths, whose parts quote as in SQL; empty means every column of the schema.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
@@ -65,7 +68,8 @@ pub struct Shuffle {
     pub seed: u64,
     #[serde(with = "uint64_string")]
     pub epoch: u64,
-    /// Cut files into blocks of at most about this many rows; small blocks mix better and cost more. Default: those of a window.
+    /// Cut row groups into blocks of at most about this many rows, each with a place of its own in the order; small blocks mix better and cost
+    /// more. Default: row groups as they are.
     #[serde(skip_serializing_if = "Option::is_none", alias = "block_rows")]
     pub block_rows: Option<u32>,
     /// Rows that are permuted together, held in memory. Default 65 536.
@@ -78,10 +82,6 @@ pub const DEFAULT_WINDOW_ROWS: u32 = 65_536;
 impl Shuffle {
     pub fn window_rows(&self) -> u64 {
         u64::from(self.window_rows.unwrap_or(DEFAULT_WINDOW_ROWS))
-    }
-
-    pub fn block_rows(&self) -> u64 {
-        self.block_rows.map_or(self.window_rows(), u64::from)
     }
 }
 
@@ -191,6 +191,20 @@ impl ScanRequest {
             );
         }
         Ok(())
+    }
+
+    /// The same request at the snapshot and in the schema that a plan of it chose, whatever is committed meanwhile.
+    pub fn pinned(&self, snapshot_id: Option<i64>, schema_id: Option<i32>) -> ScanRequest {
+        let mut request = self.clone();
+        match request.from_snapshot_id {
+            Some(_) => request.to_snapshot_id = request.to_snapshot_id.or(snapshot_id),
+            None => {
+                (request.r#ref, request.as_of_ms) = (None, None);
+                request.snapshot_id = snapshot_id;
+            }
+        }
+        request.schema_id = schema_id.or(request.schema_id);
+        request
     }
 
     pub fn batch_rows(&self) -> usize {

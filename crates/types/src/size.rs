@@ -4,9 +4,14 @@
 //! them. Contract: sizes are those of the packed form (each string counted in full), so that cutting by them bounds what packing allocates.
 
 use arrow::array::types::ByteViewType;
-use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray};
+use arrow::array::{Array, ArrayRef, AsArray, GenericByteViewArray, RecordBatch};
 use arrow::datatypes::DataType;
 use std::ops::Range;
+
+/// What the rows of a batch take, whatever larger buffers they may lie in.
+pub fn batch_bytes(batch: &RecordBatch) -> u64 {
+    batch.columns().iter().map(|column| packed_bytes(column)).sum()
+}
 
 /// Bytes of all rows of an array in its packed form.
 pub fn packed_bytes(array: &dyn Array) -> u64 {

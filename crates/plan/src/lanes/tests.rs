@@ -39,65 +39,70 @@ fn blocks(plan: &LanePlan) -> Vec<Block> {
     plan.lanes.iter().flat_map(|lane| lane.parts.iter().flat_map(|part| part.blocks.iter().copied())).collect()
 }
 
-/// Every byte or every row of every file is in exactly one block.
+/// Every row of every block of the plan is in exactly one block of the lanes.
 fn assert_tiled(plan: &ScanPlan, lanes: &LanePlan) {
     let mut all = blocks(lanes);
-    all.sort_by_key(|block| (block.file, start_of(block)));
-    for (number, file) in (0..).zip(plan.files.iter()) {
-        let of_file: Vec<&Block> = all.iter().filter(|block| block.file == number).collect();
+    all.sort_by_key(|block| (block.file, place_of(block)));
+    let mut all = all.into_iter().peekable();
+    for whole in &plan.blocks {
         let mut at = 0;
-        for block in &of_file {
-            let (start, end) = match block.extent {
-                Extent::Bytes { start, end } | Extent::Rows { start, end } => (start, end),
-            };
-            assert_eq!(start, at, "{of_file:?}");
-            at = end;
+        loop {
+            let block = all.next().unwrap_or_else(|| panic!("{whole:?} has no end"));
+            assert_eq!((block.file, block.extent.start, block.extent.end), (whole.file, whole.extent.start, whole.extent.end));
+            let Some(share) = block.extent.share else { break };
+            assert!(share.from == at && share.to > at && share.to <= share.of, "{block:?}");
+            at = share.to;
+            if share.to == share.of {
+                break;
+            }
         }
-        let by_rows = of_file.iter().all(|block| matches!(block.extent, Extent::Rows { .. }));
-        let by_bytes = of_file.iter().all(|block| matches!(block.extent, Extent::Bytes { .. }));
-        assert!(by_rows || by_bytes, "{of_file:?}");
-        assert_eq!(at, if by_rows { u64::MAX } else { file.file_size });
     }
+    assert_eq!(all.next(), None);
+}
+
+fn rows_of_lanes(plan: &LanePlan) -> Vec<u64> {
+    plan.lanes.iter().map(Lane::rows).collect()
 }
 
 #[tokio::test]
-async fn enough_blocks_of_split_offsets_are_dealt_as_they_are() {
+async fn lanes_are_stretches_of_the_table_of_as_many_rows_each() {
     let plan = plan_of(&[(100, 1000, vec![4, 200, 400, 600, 800]), (100, 1000, vec![4, 300, 500])]).await;
-    let lanes = lanes(&plan, &request(2, None), &[""]).unwrap();
-    assert_eq!(lanes.lanes.len(), 2);
-    assert_eq!(blocks(&lanes).len(), 8);
-    assert_eq!(lanes.lanes.iter().map(Lane::rows).collect::<Vec<_>>(), [80, 120]);
-    assert_eq!(lanes.lanes[0].parts[1].blocks, [Block::bytes(0, 400, 600)]);
-    assert!(lanes.lanes.iter().all(|lane| lane.parts.len() == 4));
-}
-
-#[tokio::test]
-async fn too_few_blocks_are_cut_into_rows() {
+    let of_two = lanes(&plan, &request(2, None), &[""]).unwrap();
+    assert_eq!(blocks(&of_two), plan.blocks, "cut between two files, and in table order");
+    assert_eq!(rows_of_lanes(&of_two), [100, 100]);
+    assert!(of_two.lanes.iter().all(|lane| lane.parts.iter().all(|part| part.blocks.len() == 1)));
     let plan = plan_of(&[(1000, 1000, vec![]), (10, 100, vec![])]).await;
-    let lanes = lanes(&plan, &request(8, None), &[""]).unwrap();
-    assert_tiled(&plan, &lanes);
-    let rows: Vec<u64> = lanes.lanes.iter().map(Lane::rows).collect();
-    assert_eq!(rows.iter().sum::<u64>(), 1010);
-    assert!(rows.iter().all(|rows| (94..=162).contains(rows)), "{rows:?}");
+    let of_eight = lanes(&plan, &request(8, None), &[""]).unwrap();
+    assert_tiled(&plan, &of_eight);
+    assert_eq!(rows_of_lanes(&of_eight), [126, 126, 126, 127, 126, 126, 126, 127]);
+    assert_eq!(of_eight.lanes[7].parts.len(), 2, "it reaches into the second file");
+    let unasked = lanes(&plan, &ScanRequest::table("a.b"), &[""]).unwrap();
+    assert_eq!(blocks(&unasked), plan.blocks, "nobody asked for lanes");
 }
 
 #[tokio::test]
-async fn a_sample_is_not_cut() {
+async fn a_sample_is_cut_like_a_table() {
     let plan = plan_of(&[(1000, 1000, vec![])]).await;
     let sampled = ScanRequest { sample: Some(Sample { fraction: 0.5, seed: 0 }), ..request(8, None) };
-    assert_eq!(blocks(&lanes(&plan, &sampled, &[""]).unwrap()), plan.blocks);
+    assert_tiled(&plan, &lanes(&plan, &sampled, &[""]).unwrap());
 }
 
 #[tokio::test]
-async fn windows_are_whole_blocks_of_at_most_the_rows_asked_for() {
+async fn windows_have_at_most_the_rows_asked_for_and_are_in_table_order() {
     let plan = plan_of(&[(1000, 1000, vec![]), (333, 100, vec![])]).await;
     let shuffle = Shuffle { seed: 1, epoch: 0, block_rows: Some(30), window_rows: Some(100) };
-    let lanes = lanes(&plan, &request(2, Some(shuffle)), &[""]).unwrap();
-    assert_tiled(&plan, &lanes);
-    let parts: Vec<&Part> = lanes.lanes.iter().flat_map(|lane| &lane.parts).collect();
-    assert!(parts.iter().all(|part| part.rows <= 100 && part.blocks.len() <= 4));
-    assert!(parts.iter().filter(|part| part.blocks.len() == 3).count() > 10);
-    assert!(parts.iter().all(|part| part.blocks.is_sorted_by_key(|block| (block.file, start_of(block)))));
+    let fine = lanes(&plan, &request(2, Some(shuffle)), &[""]).unwrap();
+    assert_tiled(&plan, &fine);
+    let parts: Vec<&Part> = fine.lanes.iter().flat_map(|lane| &lane.parts).collect();
+    assert!(parts.iter().all(|part| part.rows <= 100 && part.blocks.len() >= 4), "{parts:?}");
+    assert!(parts.iter().all(|part| part.blocks.is_sorted_by_key(|block| (block.file, place_of(block)))));
+    let coarse = lanes(&plan, &request(2, Some(Shuffle { block_rows: None, ..shuffle })), &[""]).unwrap();
+    assert_tiled(&plan, &coarse);
+    let rows: Vec<u64> = coarse.lanes.iter().flat_map(|lane| &lane.parts).map(|part| part.rows).collect();
+    assert!(rows.iter().all(|rows| (95..=100).contains(rows)), "{rows:?}");
+    let in_order = blocks(&coarse);
+    let neighbours = in_order.windows(2).filter(|pair| pair[0].file == pair[1].file).count();
+    assert_eq!(neighbours, in_order.len() - 2, "a row group is read through before the next");
 }
 
 #[tokio::test]
@@ -111,7 +116,7 @@ async fn seed_and_epoch_permute_blocks_and_leave_the_digest() {
     assert_eq!(a, of(1, 0));
     assert!(a.digest == b.digest && a.digest == c.digest);
     assert!(blocks(&a) != blocks(&b) && blocks(&a) != blocks(&c));
-    let set = |plan: &LanePlan| blocks(plan).iter().map(|block| (block.file, start_of(block))).collect::<BTreeSet<_>>();
+    let set = |plan: &LanePlan| blocks(plan).iter().map(|block| (block.file, place_of(block))).collect::<BTreeSet<_>>();
     assert!(set(&a) == set(&b) && set(&a) == set(&c));
 }
 
@@ -159,5 +164,7 @@ proptest! {
         let lanes = lanes(&plan, &request(count, shuffle), &[""]).unwrap();
         prop_assert_eq!(lanes.lanes.len(), count as usize);
         assert_tiled(&plan, &lanes);
+        let rows = rows_of_lanes(&lanes);
+        prop_assert!(rows.iter().max().unwrap() - rows.iter().min().unwrap() <= 1, "{:?}", rows);
     }
 }

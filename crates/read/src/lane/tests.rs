@@ -1,13 +1,13 @@
 //! Lanes: each row in one of them, and from any position the same rest.
 
-use super::{LaneStart, count_lane, read_lane};
+use super::{LaneStart, count_lanes, read_lanes};
 use crate::tests::{World, sample, settled};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use fastdata_types::expr::{Column, CompareOp};
 use fastdata_types::lanes::{Lane, LanePlan, LanePosition, Part, PlanDigest, ShuffleKey};
-use fastdata_types::plan::Block;
+use fastdata_types::plan::{Block, Extent, Share};
 use fastdata_types::schema::PrimitiveType;
 use fastdata_types::{ErrorKind, Expr, Result, Value};
 use futures::StreamExt;
@@ -25,7 +25,8 @@ fn deal(files: &[Range<i64>], block_rows: u64, lanes: usize, part_blocks: usize,
         let mut start = 0;
         while start < count {
             let end = start + block_rows;
-            let block = Block::rows(file, start, if end >= count { u64::MAX } else { end });
+            let share = Share { from: start, to: end.min(count), of: count };
+            let block = Block { file, extent: Extent { start: 0, end: u64::MAX, share: Some(share) } };
             dealt[next % lanes].push((block, end.min(count) - start));
             next += 1;
             start = end;
@@ -38,15 +39,15 @@ fn deal(files: &[Range<i64>], block_rows: u64, lanes: usize, part_blocks: usize,
         };
         Lane { number, parts: blocks.chunks(part_blocks).map(part).collect() }
     });
-    LanePlan { digest: PlanDigest([3; 16]), snapshot_id: Some(1), shuffle, lanes: lanes.collect() }
+    LanePlan { digest: PlanDigest([3; 16]), snapshot_id: Some(1), schema_id: 0, shuffle, lanes: lanes.collect() }
 }
 
 /// Reads a lane from a position, at most so many batches: ids and the position after each batch.
 async fn pull(world: &World, lanes: &LanePlan, lane: u32, position: LanePosition, most: usize) -> Result<Vec<(Vec<i64>, LanePosition)>> {
     let (plan, _) = world.plan();
     let context = world.context();
-    let start = LaneStart { lanes: Arc::new(lanes.clone()), lane, position };
-    let mut stream = read_lane(plan, start, world.options.clone(), context.clone())?;
+    let start = LaneStart { plan: Arc::new(lanes.clone()), lanes: vec![(lane, position)] };
+    let mut stream = read_lanes(plan, start, world.options.clone(), context.clone())?;
     let mut pulled = Vec::new();
     while pulled.len() < most
         && let Some(next) = stream.next().await
@@ -82,8 +83,8 @@ async fn lanes_of_row_ranges_give_each_row_once_with_every_column() {
         let mut rows: Vec<RecordBatch> = Vec::new();
         for lane in 0..3 {
             let (plan, _) = world.plan();
-            let start = LaneStart { lanes: Arc::new(lanes.clone()), lane, position: LanePosition::default() };
-            let mut stream = read_lane(plan, start, world.options.clone(), world.context()).unwrap();
+            let start = LaneStart { plan: Arc::new(lanes.clone()), lanes: vec![(lane, LanePosition::default())] };
+            let mut stream = read_lanes(plan, start, world.options.clone(), world.context()).unwrap();
             while let Some(next) = stream.next().await {
                 rows.push(next.unwrap().batch);
             }
@@ -109,8 +110,8 @@ async fn resuming_with_a_hint_decodes_one_part_again_at_most() {
         let position = whole[at - 1].1;
         let (plan, _) = world.plan();
         let context = world.context();
-        let start = LaneStart { lanes: Arc::new(lanes), lane: 1, position };
-        let mut stream = read_lane(plan, start, world.options.clone(), context.clone()).unwrap();
+        let start = LaneStart { plan: Arc::new(lanes), lanes: vec![(1, position)] };
+        let mut stream = read_lanes(plan, start, world.options.clone(), context.clone()).unwrap();
         let mut rest = vec![];
         while let Some(next) = stream.next().await {
             rest.extend(ids(&next.unwrap().batch));
@@ -229,12 +230,13 @@ async fn check(case: Case) {
     world.filter = case.filter.map(id_below);
     world.options.batch_rows = case.batch_rows;
     let lanes = deal(&files, case.block_rows, case.lanes, case.part_blocks, case.shuffle);
-    let mut all = Vec::new();
+    let (mut all, mut killed, mut rests) = (Vec::new(), Vec::new(), Vec::new());
+    let (plan, _) = world.plan();
+    let counts = count_lanes(&plan, &lanes, world.context()).await.unwrap();
     for lane in 0..case.lanes as u32 {
         (world.threads, world.budget) = (2, 64 << 20);
         let whole = flat(&pull(&world, &lanes, lane, LanePosition::default(), usize::MAX).await.unwrap());
-        let (plan, _) = world.plan();
-        assert_eq!(count_lane(&plan, lanes.lane(lane).unwrap(), world.context()).await.unwrap(), whole.len() as u64);
+        assert_eq!(counts[lane as usize], whole.len() as u64);
         // Another machine, killed and resumed on the way.
         (world.threads, world.budget) = (case.threads, case.budget);
         let (mut position, mut resumed) = (LanePosition::default(), Vec::new());
@@ -247,6 +249,8 @@ async fn check(case: Case) {
                 position.hint = None;
             }
         }
+        killed.push((lane, position));
+        rests.push(whole[resumed.len()..].to_vec());
         resumed.extend(flat(&pull(&world, &lanes, lane, position, usize::MAX).await.unwrap()));
         assert_eq!(resumed, whole);
         if case.shuffle.is_none() {
@@ -254,6 +258,23 @@ async fn check(case: Case) {
         }
         all.extend(whole);
     }
+    // All lanes by one reader, in any order.
+    killed.rotate_left(case.batch_rows % case.lanes);
+    let starts = LaneStart { plan: Arc::new(lanes.clone()), lanes: killed.clone() };
+    let mut stream = read_lanes(world.plan().0, starts, world.options.clone(), world.context()).unwrap();
+    let mut together = vec![Vec::new(); case.lanes];
+    let mut order = Vec::new();
+    while let Some(next) = stream.next().await {
+        let next = next.unwrap();
+        let rows = &mut together[next.lane as usize];
+        rows.extend(ids(&next.batch));
+        let before = killed.iter().find(|(lane, _)| *lane == next.lane).unwrap().1;
+        assert_eq!(next.position.rows, before.rows + rows.len() as u64);
+        assert!(lanes.check(next.lane, &next.position).is_ok());
+        order.push(killed.iter().position(|(lane, _)| *lane == next.lane));
+    }
+    assert_eq!(together, rests);
+    assert!(order.is_sorted(), "one lane after the other");
     all.sort_unstable();
     let expected: Vec<i64> = (0..start).filter(|id| case.filter.is_none_or(|limit| *id < limit)).collect();
     assert_eq!(all, expected);

@@ -7,7 +7,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 use fastdata_types::lanes::ShuffleKey;
-use fastdata_types::size::{cut, packed_bytes, row_bytes};
+use fastdata_types::size::{batch_bytes, cut, row_bytes};
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -39,7 +39,7 @@ impl Window {
 
     pub(super) fn push(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
-        self.bytes += batch.columns().iter().map(|column| packed_bytes(column)).sum::<u64>() + ORDER_BYTES * batch.num_rows() as u64;
+        self.bytes += batch_bytes(&batch) + ORDER_BYTES * batch.num_rows() as u64;
         if self.bytes > self.room || self.rows > u64::from(u32::MAX) {
             let whole = u128::from(self.bytes) * u128::from(self.expected.max(self.rows)) / u128::from(self.rows.max(1));
             let needed = u64::try_from(whole).unwrap_or(u64::MAX).saturating_mul(2);
