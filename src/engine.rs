@@ -301,7 +301,7 @@ impl Engine {
         let visible = Visible::of(&state, &grant, &selection)?;
         let projection = visible.project(request)?;
         let filter = visible.filter(request)?.map(Arc::new);
-        let mut plan = plan::plan(state, request, selection, projection, filter).await?;
+        let mut plan = plan::plan(state, request, selection, projection, filter, &self.pool).await?;
         plan.grant = grant;
         plan.report.planning_us = started.elapsed().as_micros() as u64;
         Ok(plan)

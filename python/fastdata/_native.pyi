@@ -103,6 +103,8 @@ class Stream:
         """JSON of ScanStats so far; also while another consumer reads the stream, and after its end."""
     def done(self) -> bool:
         """Whether the stream came to its end, failed, or was closed."""
+    def failure(self) -> BaseException | None:
+        """What went wrong while another library read the stream, which has seen no more than its text."""
     def close(self) -> None:
         """Ends every read. Idempotent."""
 
@@ -132,8 +134,10 @@ class Schema:
     def types(self) -> list[str]:
         """Arrow types as text, in the order of the names."""
     def nullable(self) -> list[bool]: ...
+    def empty(self) -> Batch:
+        """A batch without rows."""
     def __len__(self) -> int: ...
-    def __eq__(self, other: object) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class Batch:
@@ -147,6 +151,8 @@ class Batch:
     def render(self, rows: int) -> str:
         """The first rows as a table of text."""
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """For consumers that take streams only."""
     def __arrow_c_schema__(self) -> object: ...
     @staticmethod
     def concat(batches: list[Batch]) -> Batch:
@@ -156,14 +162,16 @@ class Batch:
 class Column:
     """One Arrow array, taken apart into buffers that NumPy and torch take over."""
 
-    kind: Literal["fixed", "text", "bytes", "list", "fixed_list", "struct", "dictionary", "null", "other"]
-    """fixed: numbers, booleans, dates, times, decimals as float64 are not: `other`; text: Utf8 in any encoding but dictionary; list: List, LargeList and Map."""
+    kind: Literal["fixed", "decimal", "text", "bytes", "list", "fixed_list", "struct", "dictionary", "null", "other"]
+    """fixed: numbers, booleans, dates (int32 days), times and timestamps; text: Utf8 in any encoding but dictionary; list: List, LargeList and Map."""
     type: str
     """The Arrow type as text."""
     length: int
     null_count: int
     def values(self, writable: bool) -> Buffer:
         """Of `fixed`: one element a row, NULLs as 0. Of `dictionary`: int32 indices, NULLs as -1. `writable`: memory that nothing else holds, copied only where it must be."""
+    def floats(self) -> Buffer:
+        """Of `decimal`: the nearest float64, NULLs as 0."""
     def validity(self) -> Buffer | None:
         """One bool a row, True where it is not NULL; None without NULLs."""
     def offsets(self) -> Buffer:

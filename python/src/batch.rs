@@ -3,9 +3,8 @@
 use crate::capsule;
 use crate::column::Column;
 use crate::error::raised;
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use arrow::util::pretty::pretty_format_batches;
+use arrow::array::{RecordBatch, RecordBatchIterator};
+use arrow::datatypes::{DataType, SchemaRef};
 use fastdata_types::size::batch_bytes;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
@@ -27,7 +26,7 @@ impl Schema {
     }
 
     fn types(&self) -> Vec<String> {
-        self.0.fields().iter().map(|field| field.data_type().to_string()).collect()
+        self.0.fields().iter().map(|field| type_text(field.data_type())).collect()
     }
 
     fn nullable(&self) -> Vec<bool> {
@@ -36,6 +35,11 @@ impl Schema {
 
     fn __len__(&self) -> usize {
         self.0.fields().len()
+    }
+
+    /// A batch without rows.
+    fn empty(&self) -> Batch {
+        Batch(RecordBatch::new_empty(Arc::clone(&self.0)))
     }
 }
 
@@ -71,25 +75,24 @@ impl Batch {
     }
 
     fn render(&self, rows: usize) -> PyResult<String> {
-        let shown = self.0.slice(0, rows.min(self.0.num_rows()));
-        pretty_format_batches(&[shown]).map(|table| table.to_string()).map_err(|e| PyValueError::new_err(e.to_string()))
+        fastdata::cli::table_text(&self.0, rows).map_err(raised)
     }
 
-    /// A batch is handed over as it is: a consumer that wants other types casts.
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_array__<'py>(
         &self,
         py: Python<'py>,
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
-        let casts = match requested_schema {
-            Some(requested) => capsule::Casts::of(&self.0.schema(), &capsule::requested(requested)?),
-            None => None,
-        };
-        match casts {
-            Some(casts) => capsule::array(py, &casts.apply(&self.0).map_err(|e| PyValueError::new_err(e.to_string()))?),
-            None => capsule::array(py, &self.0),
-        }
+        capsule::array(py, &self.cast(requested_schema)?)
+    }
+
+    /// For consumers that take streams only.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(&self, py: Python<'py>, requested_schema: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyCapsule>> {
+        let batch = self.cast(requested_schema)?;
+        let schema = batch.schema();
+        capsule::stream(py, Box::new(RecordBatchIterator::new([Ok(batch)], schema)))
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
@@ -101,5 +104,38 @@ impl Batch {
         let parts: Vec<RecordBatch> = batches.iter().map(|batch| batch.get().0.clone()).collect();
         let joined = py.detach(|| fastdata::lake::join(parts));
         joined.map(Batch).map_err(raised)
+    }
+}
+
+impl Batch {
+    /// In the types that a consumer asks for, as far as they are other forms of the same values.
+    fn cast(&self, requested: Option<&Bound<'_, PyAny>>) -> PyResult<RecordBatch> {
+        let casts = match requested {
+            Some(requested) => capsule::Casts::of(&self.0.schema(), &capsule::requested(requested)?),
+            None => None,
+        };
+        match casts {
+            Some(casts) => casts.apply(&self.0).map_err(|e| PyValueError::new_err(e.to_string())),
+            None => Ok(self.0.clone()),
+        }
+    }
+}
+
+/// An Arrow type as text, without the metadata of fields.
+pub fn type_text(ty: &DataType) -> String {
+    let fields = |fields: &arrow::datatypes::Fields| {
+        let each: Vec<String> = fields.iter().map(|field| format!("{}: {}", field.name(), type_text(field.data_type()))).collect();
+        each.join(", ")
+    };
+    match ty {
+        DataType::List(item) => format!("List({})", type_text(item.data_type())),
+        DataType::LargeList(item) => format!("LargeList({})", type_text(item.data_type())),
+        DataType::FixedSizeList(item, width) => format!("FixedSizeList({}, {width})", type_text(item.data_type())),
+        DataType::Struct(of) => format!("Struct({})", fields(of)),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(of) => format!("Map({})", fields(of)),
+            other => format!("Map({})", type_text(other)),
+        },
+        other => other.to_string(),
     }
 }

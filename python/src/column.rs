@@ -3,6 +3,7 @@
 //! Contract: a [`Buffer`] is memory with NumPy's array interface, kept alive by whoever holds it. Nothing is copied but what Arrow packs in bits
 //! (booleans, validity), offsets, and, where writable memory is asked for, what something else holds as well.
 
+use crate::batch::type_text;
 use crate::capsule::with_nulls;
 use crate::objects;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, GenericListArray, OffsetSizeTrait, UInt32Array};
@@ -86,7 +87,7 @@ pub struct Column(pub ArrayRef);
 
 impl Column {
     fn refused(&self, what: &str) -> PyErr {
-        PyTypeError::new_err(format!("a column of {} has no {what}", self.0.data_type()))
+        PyTypeError::new_err(format!("a column of {} has no {what}", type_text(self.0.data_type())))
     }
 
     /// `length` values of `width` bytes from the array's first buffer.
@@ -167,7 +168,7 @@ impl Column {
 
     #[getter]
     fn r#type(&self) -> String {
-        self.0.data_type().to_string()
+        type_text(self.0.data_type())
     }
 
     #[getter]

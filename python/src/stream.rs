@@ -5,7 +5,7 @@
 
 use crate::batch::{Batch, Schema};
 use crate::capsule::{self, Casts};
-use crate::error::raised;
+use crate::error::{raised, text_of};
 use crate::lake::json;
 use crate::runtime::{Here, wait_detached};
 use arrow::array::{RecordBatch, RecordBatchReader};
@@ -177,14 +177,15 @@ impl Reader {
     /// The error for the library, its text alone; the exception is kept for whoever called the library.
     fn failed(&self, error: PyErr) -> ArrowError {
         let text = Python::attach(|py| {
-            if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+            let interrupted = error.is_instance_of::<PyKeyboardInterrupt>(py);
+            let text = if interrupted { "interrupted".to_owned() } else { text_of(&error, py) };
+            if interrupted {
                 // SAFETY: sets a flag; the interrupt comes once the library has returned.
                 #[expect(unsafe_code, reason = "the interpreter's own function")]
                 unsafe {
                     pyo3::ffi::PyErr_SetInterrupt();
                 }
             }
-            let text = error.value(py).to_string();
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             text
         });

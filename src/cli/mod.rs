@@ -19,6 +19,7 @@ use crate::config;
 use crate::engine::Engine;
 use args::{Cli, Command, Common};
 use clap::Parser;
+pub use output::table_text;
 pub use plan::plan_text;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use std::ffi::OsString;

@@ -227,10 +227,11 @@ impl Planned {
             }
         };
         let held = (batches, share);
+        let shares = Arc::clone(&self.0.shares);
         Ok(futures::stream::unfold(held, move |(mut batches, share)| {
-            let stats = Arc::clone(&stats);
+            let (stats, shares) = (Arc::clone(&stats), Arc::clone(&shares));
             async move {
-                let next = batches.next().await;
+                let next = batches.next().await.map(|next| next.map_err(|error| shares.explained(error, share.bytes())));
                 stats.total_us.store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
                 next.map(|next| (next, (batches, share)))
             }

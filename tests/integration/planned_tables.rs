@@ -91,7 +91,8 @@ async fn plan_table(table: Arc<TableState>, request: ScanRequest) -> Result<Scan
     let selection = select(&table.metadata, &request)?;
     let bindable = selection.bindable_schema(&table.metadata)?;
     let projection = project(&bindable, &request.columns, selection.schema())?;
-    plan(table, &request, selection, projection, None).await
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    plan(table, &request, selection, projection, None, &Arc::new(pool)).await
 }
 
 fn tables() -> Option<(PathBuf, Vec<Json>)> {

@@ -44,6 +44,8 @@ pub(crate) struct Listed {
 /// What every manifest of a plan is read with.
 pub(crate) struct Reading {
     pub table: Arc<TableState>,
+    /// Decodes manifests.
+    pub pool: Arc<rayon::ThreadPool>,
     pub pruner: Option<Pruner>,
     one_large: Semaphore,
     entries: AtomicU64,
@@ -60,8 +62,8 @@ pub(crate) struct DataManifest {
 }
 
 impl Reading {
-    pub fn new(table: Arc<TableState>, pruner: Option<Pruner>) -> Self {
-        Reading { table, pruner, one_large: Semaphore::new(1), entries: AtomicU64::new(0), files: AtomicU64::new(0) }
+    pub fn new(table: Arc<TableState>, pool: Arc<rayon::ThreadPool>, pruner: Option<Pruner>) -> Self {
+        Reading { table, pool, pruner, one_large: Semaphore::new(1), entries: AtomicU64::new(0), files: AtomicU64::new(0) }
     }
 
     /// The manifests of a snapshot, as listed.
@@ -74,7 +76,7 @@ impl Reading {
                 }
                 let bytes = self.fetch(location).await?;
                 let location = location.clone();
-                on_pool(move || list::read(&location, &bytes)).await.map_err(|e| self.name_table(e))
+                on_pool(&self.pool, move || list::read(&location, &bytes)).await.map_err(|e| self.name_table(e))
             }
         }
     }
@@ -101,7 +103,7 @@ impl Reading {
                 }
                 let bytes = reading.fetch(&listed.manifest.path).await?;
                 let decoding = Arc::clone(&reading);
-                on_pool(move || decode(&decoding, &listed, &bytes)).await.map_err(|e| reading.name_table(e))
+                on_pool(&reading.pool, move || decode(&decoding, &listed, &bytes)).await.map_err(|e| reading.name_table(e))
             }
         });
         futures::stream::iter(jobs).buffered(CONCURRENT).try_collect().await
@@ -407,9 +409,9 @@ fn path_of_bounds(reader: &ManifestReader<'_>, entry: &Entry<'_>) -> Result<Opti
 }
 
 /// Runs CPU work on the decode pool; a panic there is an error here.
-pub(crate) async fn on_pool<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn on_pool<T: Send + 'static>(pool: &rayon::ThreadPool, work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let (send, receive) = tokio::sync::oneshot::channel();
-    rayon::spawn(move || {
+    pool.spawn(move || {
         let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Error::internal(Stage::Plan, "planning panicked")));
         // Nobody waits any more: the scan was given up.
         let _ = send.send(result);

@@ -22,12 +22,13 @@ pub async fn plan(
     selection: Selection,
     projection: Schema,
     filter: Option<Arc<Expr>>,
+    pool: &Arc<rayon::ThreadPool>,
 ) -> Result<ScanPlan> {
     let started = Instant::now();
     check_location(&table)?;
     let schema = Arc::new(selection.bindable_schema(&table.metadata)?);
     let pruner = filter.as_ref().and_then(|filter| Pruner::new(filter, &schema, table.metadata.name_mapping.as_deref()));
-    let reading = Arc::new(Reading::new(Arc::clone(&table), pruner));
+    let reading = Arc::new(Reading::new(Arc::clone(&table), Arc::clone(pool), pruner));
     let mut report = PlanReport { snapshot_id: selection.snapshot_id(), schema_id: schema.id, ..Default::default() };
 
     let listed = list(&reading, &selection, &mut report).await?;
@@ -46,7 +47,7 @@ pub async fn plan(
         report,
     };
     let sample = request.sample;
-    let mut plan = on_pool(move || arrange(plan, data, deletes, sample)).await?;
+    let mut plan = on_pool(pool, move || arrange(plan, data, deletes, sample)).await?;
     plan.report.planning_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     Ok(plan)
 }

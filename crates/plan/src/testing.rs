@@ -489,7 +489,8 @@ impl TestTable {
 pub(crate) async fn plan(table: Arc<TableState>, request: &ScanRequest, filter: Option<Expr>) -> Result<ScanPlan> {
     let selection = crate::select(&table.metadata, request)?;
     let projection = crate::project(&selection.bindable_schema(&table.metadata)?, &request.columns, selection.schema())?;
-    crate::plan(table, request, selection, projection, filter.map(Arc::new)).await
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().map_err(|e| Error::internal(Stage::Plan, e.to_string()))?;
+    crate::plan(table, request, selection, projection, filter.map(Arc::new), &Arc::new(pool)).await
 }
 
 pub(crate) fn paths(plan: &ScanPlan) -> Vec<&str> {

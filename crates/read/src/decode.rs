@@ -62,7 +62,7 @@ pub(crate) struct PassDecoder {
     need: Need,
     /// Rows that are decoded, relative to the row group, ascending.
     ranges: VecDeque<Range<u64>>,
-    /// Rows that no slice goes beyond, ascending: where the rows of a block end.
+    /// Where the rows of each block end, ascending: no batch goes beyond.
     ends: VecDeque<u64>,
     /// All rows of the row group are decoded, so that the decoders must end where it does.
     to_the_end: bool,
@@ -78,8 +78,8 @@ pub(crate) struct Slice {
     pub(crate) rows: usize,
     /// Positions in the file, where a computed column needs them.
     positions: Vec<u64>,
-    /// Rows to make one batch of each, front first.
-    pub(crate) pieces: VecDeque<Range<usize>>,
+    /// Rows to make one batch of each, front first, and where their block ends in the row group.
+    pub(crate) pieces: VecDeque<(Range<usize>, u64)>,
 }
 
 /// The columns of one group.
@@ -163,16 +163,10 @@ impl PassDecoder {
     pub(crate) fn next_ranges(&mut self) -> Vec<Range<u64>> {
         let mut left = self.need.slice_rows as u64;
         let mut taken = Vec::new();
-        while let (Some(end), Some(range)) = (self.ends.front(), self.ranges.front())
-            && *end <= range.start
-        {
-            self.ends.pop_front();
-        }
-        let end = self.ends.front().copied().unwrap_or(u64::MAX);
         while left > 0
-            && let Some(range) = self.ranges.front_mut().filter(|range| range.start < end)
+            && let Some(range) = self.ranges.front_mut()
         {
-            let count = left.min(range.end.min(end) - range.start);
+            let count = left.min(range.end - range.start);
             taken.push(range.start..range.start + count);
             range.start += count;
             left -= count;
@@ -220,7 +214,35 @@ impl PassDecoder {
             true => VecDeque::from([0..kept]),
             false => self.cut(pass, &groups, kept, computed)?,
         };
+        let pieces = self.by_block(pieces, ranges, keep);
         Ok(Slice { groups, rows: kept, positions, pieces })
+    }
+
+    /// Cuts pieces where blocks end.
+    fn by_block(&mut self, pieces: VecDeque<Range<usize>>, ranges: &[Range<u64>], keep: Option<&BooleanBuffer>) -> VecDeque<(Range<usize>, u64)> {
+        let first = ranges.first().map_or(0, |range| range.start);
+        while self.ends.len() > 1 && self.ends.front().is_some_and(|end| *end <= first) {
+            self.ends.pop_front();
+        }
+        // How many of the rows that are kept lie before an end.
+        let kept_before = |end: u64| {
+            let rows = ranges.iter().map(|range| range.end.min(end).saturating_sub(range.start)).sum::<u64>() as usize;
+            keep.map_or(rows, |keep| keep.slice(0, rows).count_set_bits())
+        };
+        let mut cut = VecDeque::with_capacity(pieces.len());
+        let mut ends = self.ends.iter().copied().map(|end| (kept_before(end), end)).peekable();
+        for Range { mut start, end } in pieces {
+            while start < end {
+                let (kept, block_end) = ends.peek().copied().unwrap_or((usize::MAX, u64::MAX));
+                if kept > start {
+                    cut.push_back((start..kept.min(end), block_end));
+                    start = kept.min(end);
+                } else {
+                    ends.next();
+                }
+            }
+        }
+        cut
     }
 
     fn cut(&self, pass: &Pass, groups: &[Columns], rows: usize, computed: u64) -> Result<VecDeque<Range<usize>>, Stop> {
@@ -246,9 +268,9 @@ impl PassDecoder {
         }
     }
 
-    /// Makes the next batch of a slice; `None` where it has no more.
-    pub(crate) fn batch(&mut self, slice: &mut Slice) -> Result<Option<RecordBatch>, Stop> {
-        let Some(piece) = slice.pieces.pop_front() else { return Ok(None) };
+    /// Makes the next batch of a slice, with where its block ends; `None` where it has no more.
+    pub(crate) fn batch(&mut self, slice: &mut Slice) -> Result<Option<(RecordBatch, u64)>, Stop> {
+        let Some((piece, block_end)) = slice.pieces.pop_front() else { return Ok(None) };
         let pass = pass_of(&self.file, self.which)?;
         let whole = piece == (0..slice.rows);
         let start = Instant::now();
@@ -261,7 +283,7 @@ impl PassDecoder {
         let positions = slice.positions.get(piece.clone()).unwrap_or_default();
         let batch = self.assemble(pass, ready, piece.len(), positions)?;
         self.decode_us += start.elapsed().as_micros() as u64;
-        Ok(Some(batch))
+        Ok(Some((batch, block_end)))
     }
 
     fn assemble(&self, pass: &Pass, ready: Vec<Vec<ArrayRef>>, rows: usize, positions: &[u64]) -> Result<RecordBatch> {

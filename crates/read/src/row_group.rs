@@ -298,7 +298,7 @@ impl Unit {
             if let Some(batch) = step {
                 let hold = Hold { _slot: slot, _memory: Arc::clone(permit) };
                 sink.events.send(Event::Batch(steps.block, batch, hold)).await.map_err(|_| cancelled())?;
-            } else if steps.decoder.next_row().is_none() {
+            } else if steps.slice.is_none() && steps.decoder.next_row().is_none() {
                 scan.learn_pages(self.need.pages, steps.decoder.peak_pages());
                 return Ok(());
             }
@@ -315,7 +315,7 @@ struct Steps {
     unit: Arc<Unit>,
     decoder: PassDecoder,
     slice: Option<Slice>,
-    /// The block of the slice's rows.
+    /// The block of the last batch's rows.
     block: u32,
     /// Something of the slice was handed over.
     handed_over: bool,
@@ -331,19 +331,21 @@ impl Steps {
         let mut looked_at = 0;
         while looked_at < Self::STEP_ROWS {
             scan.check_cancelled()?;
-            let Some(range) = self.decoder.next_ranges().into_iter().next() else {
+            let ranges = self.decoder.next_ranges();
+            if ranges.is_empty() {
                 self.decoder.check_end()?;
                 return Ok(true);
-            };
-            looked_at += range.end - range.start;
-            let mut slice = self.decoder.decode(std::slice::from_ref(&range), None)?;
-            StatsCollector::add(&scan.context.stats.rows_decoded, range.end - range.start);
+            }
+            let rows = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+            looked_at += rows;
+            let mut slice = self.decoder.decode(&ranges, None)?;
+            StatsCollector::add(&scan.context.stats.rows_decoded, rows);
             let mut decided = BooleanBufferBuilder::new(slice.rows);
-            while let Some(batch) = self.decoder.batch(&mut slice)? {
+            while let Some((batch, _)) = self.decoder.batch(&mut slice)? {
                 decided.append_buffer(&self.survivors(scan, &batch)?);
             }
             let decided = decided.finish();
-            let kept = match self.deleted(scan, &range) {
+            let kept = match self.deleted(scan, &ranges) {
                 Some(deleted) => {
                     let kept = &decided & &!&deleted;
                     let lost = decided.count_set_bits() - kept.count_set_bits();
@@ -352,9 +354,14 @@ impl Steps {
                 }
                 None => decided,
             };
-            // What lies between two pieces is not read.
-            alive.append_n((range.start as usize).saturating_sub(alive.len()), false);
-            alive.append_buffer(&kept);
+            let mut at = 0;
+            for range in &ranges {
+                // What lies between two pieces is not read.
+                alive.append_n((range.start as usize).saturating_sub(alive.len()), false);
+                let rows = (range.end - range.start) as usize;
+                alive.append_buffer(&kept.slice(at, rows));
+                at += rows;
+            }
             StatsCollector::add(&scan.context.stats.decode_us, self.decoder.take_decode_us());
         }
         Ok(false)
@@ -366,7 +373,8 @@ impl Steps {
         while looked_at < Self::STEP_ROWS {
             scan.check_cancelled()?;
             if let Some(slice) = &mut self.slice {
-                if let Some(batch) = self.decoder.batch(slice)? {
+                if let Some((batch, block_end)) = self.decoder.batch(slice)? {
+                    self.block = self.unit.block_of(block_end.saturating_sub(1));
                     if let Some(batch) = self.emitted(scan, batch)? {
                         self.handed_over = true;
                         StatsCollector::add(&scan.context.stats.decode_us, self.decoder.take_decode_us());
@@ -387,11 +395,10 @@ impl Steps {
             }
             let rows = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
             looked_at += rows;
-            self.block = ranges.first().map_or(0, |range| self.unit.block_of(range.start));
             let keep = match alive {
                 Some(alive) => Some(bits_of(alive, &ranges)),
                 None => {
-                    let keep = ranges.first().and_then(|range| self.deleted(scan, range)).map(|deleted| !&deleted);
+                    let keep = self.deleted(scan, &ranges).map(|deleted| !&deleted);
                     let lost = keep.as_ref().map_or(0, |keep| keep.len() - keep.count_set_bits());
                     StatsCollector::add(&scan.context.stats.rows_deleted, lost as u64);
                     StatsCollector::add(&scan.context.stats.rows_decoded, rows);
@@ -405,11 +412,23 @@ impl Steps {
         Ok(None)
     }
 
-    /// Rows of a range of the row group that position deletes or a vector remove.
-    fn deleted(&self, scan: &Scan, range: &Range<u64>) -> Option<BooleanBuffer> {
+    /// Rows of ranges of the row group that position deletes or a vector remove.
+    fn deleted(&self, scan: &Scan, ranges: &[Range<u64>]) -> Option<BooleanBuffer> {
         let first = self.unit.rows().start;
-        scan.timers
-            .timed(&scan.context.stats.delete_us, || self.unit.file.deletes.deleted_positions(first + range.start..first + range.end))
+        let of = |range: &Range<u64>| self.unit.file.deletes.deleted_positions(first + range.start..first + range.end);
+        scan.timers.timed(&scan.context.stats.delete_us, || {
+            if let [range] = ranges {
+                return of(range);
+            }
+            let mut deleted = BooleanBufferBuilder::new(ranges.iter().map(|range| (range.end - range.start) as usize).sum());
+            for range in ranges {
+                match of(range) {
+                    Some(bits) => deleted.append_buffer(&bits),
+                    None => deleted.append_n((range.end - range.start) as usize, false),
+                }
+            }
+            Some(deleted.finish()).filter(|deleted| deleted.count_set_bits() > 0)
+        })
     }
 
     /// Where this pass also decides: the rows of a batch that survive, in the output's columns. `None` where none do.

@@ -22,7 +22,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-pub use table::TERMINAL_ROWS;
+pub use table::{TERMINAL_ROWS, table_text};
 
 /// Takes batches of one schema; `finish` makes the output complete.
 pub trait Sink {

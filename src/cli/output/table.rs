@@ -4,7 +4,7 @@ use super::cell;
 use super::{Sink, Target, io_error};
 use crate::cli::text;
 use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use comfy_table::{ColumnConstraint, Table, Width};
 use fastdata_types::Result;
 use std::io::Write;
@@ -53,22 +53,38 @@ impl Aligned {
     }
 }
 
+/// The values of a row, a text each.
+fn cells(schema: &Schema, batch: &RecordBatch, row: usize, whole_values: bool) -> Result<Vec<String>> {
+    let mut json = String::new();
+    let mut cells = Vec::with_capacity(batch.num_columns());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        if column.is_null(row) || column.data_type() == &DataType::Null {
+            cells.push("NULL".to_owned());
+            continue;
+        }
+        json.clear();
+        cell::write_field(&mut json, field, column.as_ref(), row)?;
+        let plain = json.starts_with('"').then(|| serde_json::from_str::<String>(&json).ok()).flatten();
+        cells.push(shorten(&text::printable(plain.as_deref().unwrap_or(&json)), whole_values));
+    }
+    Ok(cells)
+}
+
+/// The first rows of a batch as `fastdata scan` shows them.
+pub fn table_text(batch: &RecordBatch, rows: usize) -> Result<String> {
+    let schema = batch.schema();
+    let mut table: Table = text::headless_table();
+    table.set_header(schema.fields().iter().map(|f| text::printable(f.name())));
+    for row in 0..rows.min(batch.num_rows()) {
+        table.add_row(cells(&schema, batch, row, false)?);
+    }
+    Ok(table.trim_fmt())
+}
+
 impl Sink for Aligned {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let mut json = String::new();
         for row in 0..batch.num_rows() {
-            let mut cells = Vec::with_capacity(batch.num_columns());
-            for (field, column) in self.schema.fields().iter().zip(batch.columns()) {
-                if column.is_null(row) || column.data_type() == &DataType::Null {
-                    cells.push("NULL".to_owned());
-                    continue;
-                }
-                json.clear();
-                cell::write_field(&mut json, field, column.as_ref(), row)?;
-                let plain = json.starts_with('"').then(|| serde_json::from_str::<String>(&json).ok()).flatten();
-                cells.push(shorten(&text::printable(plain.as_deref().unwrap_or(&json)), self.whole_values));
-            }
-            self.page.push(cells);
+            self.page.push(cells(&self.schema, batch, row, self.whole_values)?);
             self.rows += 1;
             if self.page.len() == PAGE {
                 self.print_page()?;

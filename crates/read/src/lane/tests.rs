@@ -177,6 +177,21 @@ async fn the_order_of_a_window_counts_as_its_memory() {
     assert_eq!(error.kind(), ErrorKind::BudgetTooSmall, "{error}");
 }
 
+/// A step may end behind the decoding of a row group's last slice, which is not the end of the row group.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_slice_of_a_row_group_is_not_lost_between_two_steps() {
+    let rows = 131_072;
+    let files = [0..rows];
+    let mut world = World::of_samples(&files, rows as usize).select(&["id"]);
+    let lanes = deal(&files, rows as u64, 1, 1, None);
+    assert_eq!(count_lanes(&world.plan().0, &lanes, world.context()).await.unwrap(), [rows as u64]);
+    // Nothing of the first slice survives.
+    world.filter = Some(Expr::Not(Box::new(id_below(rows / 2))));
+    world.options.batch_rows = rows as usize / 2;
+    assert_eq!(count_lanes(&world.plan().0, &lanes, world.context()).await.unwrap(), [rows as u64 / 2]);
+    assert_eq!(flat(&pull(&world, &lanes, 0, LanePosition::default(), usize::MAX).await.unwrap()), (rows / 2..rows).collect::<Vec<_>>());
+}
+
 #[derive(Debug, Clone)]
 struct Case {
     files: Vec<i64>,
