@@ -141,7 +141,7 @@ fn shards_are_the_lanes_of_a_pinned_request() {
     let (first, last) = (&snapshots[0]["snapshotId"], &snapshots[snapshots.as_array().unwrap().len() - 1]["snapshotId"]);
     let count = |value: &Value| value.as_str().unwrap().parse::<u64>().unwrap();
     let Some(answer) = ask(json!({"table": "demo.events", "ref": "main"}), 4) else { return };
-    assert_eq!(answer["request"], json!({"table": "demo.events", "snapshotId": last, "lanes": 4}));
+    assert_eq!(answer["request"], json!({"table": "demo.events", "snapshotId": last, "schemaId": 0, "lanes": 4}));
     assert_eq!(answer["snapshotId"], *last);
     let shards = answer["shards"].as_array().unwrap();
     assert_eq!(shards.iter().map(|shard| shard["lane"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
@@ -158,7 +158,7 @@ fn shards_are_the_lanes_of_a_pinned_request() {
     let shuffled = ask(json!({"table": "demo.events", "shuffle": {"seed": "1"}}), 4).unwrap();
     assert_ne!(shuffled["planDigest"], answer["planDigest"]);
     let range = ask(json!({"table": "demo.events", "fromSnapshotId": first}), 2).unwrap();
-    assert_eq!(range["request"], json!({"table": "demo.events", "fromSnapshotId": first, "toSnapshotId": last, "lanes": 2}));
+    assert_eq!(range["request"], json!({"table": "demo.events", "fromSnapshotId": first, "toSnapshotId": last, "schemaId": 0, "lanes": 2}));
     assert_eq!(ask(range["request"].clone(), 2).unwrap(), range);
 }
 
@@ -331,10 +331,13 @@ fn other_engines_tables_show_the_same_served() {
     }
     assert_eq!(sources.into_iter().collect::<Vec<_>>(), ["footers", "metadata", "rows"]);
     same(folder.path(), &[], &server.uri, &["count", "lake.db.gperov_test", "--ref", "test-branch", "-o", "json"]);
-    // A column was dropped since the snapshot: by its id it would be read with that column.
-    let shards = json_of(folder.path(), &["shards", "duck.db.name_mapping_warehouse_1_mydb_t1", "-n", "2"]);
-    assert_eq!(shards["request"]["snapshotId"], Value::Null);
-    assert!(shards["snapshotId"].is_string());
+    // A column was dropped since the snapshot: by its id alone it would be read with that column.
+    let table = "duck.db.name_mapping_warehouse_1_mydb_t1";
+    let shards = json_of(folder.path(), &["shards", table, "-n", "2"]);
+    let (snapshot, schema) = (shards["request"]["snapshotId"].as_str().unwrap(), shards["request"]["schemaId"].to_string());
+    let again = |more: &[&str]| json_of(folder.path(), &[&["shards", table, "-n", "2", "--snapshot", snapshot], more].concat())["planDigest"].clone();
+    assert_eq!(again(&["--schema-id", &schema]), shards["planDigest"]);
+    assert_ne!(again(&[]), shards["planDigest"]);
 }
 
 /// docs/actions.md names every action, and the members of what it answers.

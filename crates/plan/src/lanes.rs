@@ -20,6 +20,9 @@ mod tests;
 /// The table property that maps names of files without field ids.
 pub const NAME_MAPPING: &str = "schema.name-mapping.default";
 
+/// A lane has so many parts where its rows allow: it can be split between them, and going on reads again what comes before in one of them.
+const LEAST_PARTS: u64 = 4;
+
 /// A scan that asks for no lanes and no order has at most this many ...
 const DEFAULT_LANES: u64 = 4;
 /// ... of about so many bytes each, and of whole blocks: they are there to be pulled side by side.
@@ -42,7 +45,13 @@ pub fn lanes(plan: &ScanPlan, request: &ScanRequest, filters: &[&str]) -> Result
     };
     let parts = |blocks: Vec<Block>| match request.shuffle {
         Some(shuffle) => windows(plan, &blocks, &shuffle),
-        None => Ok(blocks.into_iter().map(|block| Part { rows: rows_of(plan, &block), blocks: vec![block] }).collect()),
+        None => {
+            let blocks = match request.lanes {
+                Some(_) if (blocks.len() as u64) < LEAST_PARTS => divide(plan, &blocks, LEAST_PARTS)?.concat(),
+                _ => blocks,
+            };
+            Ok(blocks.into_iter().map(|block| Part { rows: rows_of(plan, &block), blocks: vec![block] }).collect())
+        }
     };
     let lane = |(blocks, number): (Vec<Block>, u32)| Ok(Lane { number, parts: parts(blocks)? });
     let lanes = stretches.into_iter().zip(0..).map(lane).collect::<Result<_>>()?;

@@ -203,7 +203,7 @@ import pyarrow as pa, pyarrow.flight as fl
 client = fl.connect(sys.argv[1])
 def info(**request):
     return client.get_flight_info(fl.FlightDescriptor.for_command(json.dumps(request).encode()))
-orders = info(table="tpch.orders", columns=["o_orderkey"], lanes=2)
+orders = info(table="tpch.orders", columns=["o_orderkey"], lanes=2, batchRows=1000)
 keys = lambda endpoints: sorted(k for e in endpoints for k in client.do_get(e.ticket).read_all().column(0).to_pylist())
 whole = keys(orders.endpoints)
 assert len(set(whole)) == 45000
