@@ -139,9 +139,10 @@ fn shards_are_the_lanes_of_a_pinned_request() {
     let ask = |request: Value, shards: u64| client.ask("Shards", &json!({"request": request, "shards": shards}));
     let snapshots = json_of(warehouse(), &["snapshots", "demo.events", "--warehouse", "w"]);
     let (first, last) = (&snapshots[0]["snapshotId"], &snapshots[snapshots.as_array().unwrap().len() - 1]["snapshotId"]);
+    let schema = json_of(warehouse(), &["describe", "demo.events", "--warehouse", "w"])["schema"]["id"].clone();
     let count = |value: &Value| value.as_str().unwrap().parse::<u64>().unwrap();
     let Some(answer) = ask(json!({"table": "demo.events", "ref": "main"}), 4) else { return };
-    assert_eq!(answer["request"], json!({"table": "demo.events", "snapshotId": last, "schemaId": 0, "lanes": 4}));
+    assert_eq!(answer["request"], json!({"table": "demo.events", "snapshotId": last, "schemaId": schema, "lanes": 4}));
     assert_eq!(answer["snapshotId"], *last);
     let shards = answer["shards"].as_array().unwrap();
     assert_eq!(shards.iter().map(|shard| shard["lane"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
@@ -158,7 +159,7 @@ fn shards_are_the_lanes_of_a_pinned_request() {
     let shuffled = ask(json!({"table": "demo.events", "shuffle": {"seed": "1"}}), 4).unwrap();
     assert_ne!(shuffled["planDigest"], answer["planDigest"]);
     let range = ask(json!({"table": "demo.events", "fromSnapshotId": first}), 2).unwrap();
-    assert_eq!(range["request"], json!({"table": "demo.events", "fromSnapshotId": first, "toSnapshotId": last, "schemaId": 0, "lanes": 2}));
+    assert_eq!(range["request"], json!({"table": "demo.events", "fromSnapshotId": first, "toSnapshotId": last, "schemaId": schema, "lanes": 2}));
     assert_eq!(ask(range["request"].clone(), 2).unwrap(), range);
 }
 
