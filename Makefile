@@ -60,7 +60,7 @@ soak: ## Run the long forms of the tests and print their figures; PART="tickets 
 bench: ## Measure scans of the reference tables against the decode floor
 	scripts/bench.sh
 
-bench-python: wheel ## Measure the Python package beside pyiceberg, Polars and Daft
+bench-python: ## Measure the Python package beside pyiceberg, Polars and Daft
 	scripts/bench-python.sh
 
 clean-demo: ## Remove the example warehouse

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints the folder of the Python environment that the tests use, and makes it first where it is missing: once for each lock file.
-# FASTDATA_REQUIRE=all takes python/requirements/heavy.txt (torch, Ray, Metaflow beside the rest), otherwise light.txt.
-# usage: python-env.sh; python-env.sh --uv prints the path of uv instead.
+# usage: python-env.sh [LOCK], one of python/requirements; without it heavy (torch, Ray, Metaflow beside the rest) where FASTDATA_REQUIRE=all, else light.
+#        python-env.sh --uv prints the path of uv instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=${FASTDATA_CACHE:-$HOME/.cache/fastdata}
@@ -19,8 +19,8 @@ if [ "${1:-}" = --uv ]; then
     exit
 fi
 
-lock=light
-[ "${FASTDATA_REQUIRE:-}" = all ] && lock=heavy
+lock=${1:-light}
+[ $# -eq 0 ] && [ "${FASTDATA_REQUIRE:-}" = all ] && lock=heavy
 file=python/requirements/$lock.txt
 environment=$cache/python-env-$(sha256sum "$file" | cut -c1-16)
 if [ ! -e "$environment/complete" ] || ! "$environment/bin/python" -c ''; then
