@@ -13,7 +13,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from fastdata._errors import InvalidRequest
+from fastdata._errors import InvalidRequest, needs
 from fastdata._scan import Scan, Shard
 from fastdata._table import Table
 
@@ -21,8 +21,8 @@ try:
     import ray.data
     from ray.data.block import BlockMetadata
     from ray.data.datasource import ReadTask
-except ImportError as error:
-    raise ImportError('fastdata.ray needs Ray Data: pip install "fastdata-iceberg[ray]"') from error
+except ImportError:
+    raise needs("ray", "ray") from None
 
 __all__ = ["FastdataDatasource", "read"]
 
