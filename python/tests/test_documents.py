@@ -1,8 +1,8 @@
 """What README.md and docs show of the package is copy-paste true.
 
 The ```python blocks of a document that imports fastdata run from top to bottom, in one namespace; the texts "./warehouse" and "grpc://127.0.0.1:8815" in
-them stand for the demo warehouse and for a server of it. A block below a line `<!-- not run: WHY -->` is left
-out. A document that needs a partner that is not installed is skipped by name.
+them stand for the demo warehouse and for a server of it. A block that begins ```python no-run is left out.
+A document that needs a partner that is not installed is skipped by name.
 """
 import ast
 import re
@@ -13,13 +13,13 @@ import pytest
 from support import need
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"(<!-- not run: .+ -->\n\n?)?^```python\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 HEAVY = {"torch", "torchdata", "ray", "metaflow"}
 
 
 def blocks(text):
     """The blocks that run, each with as many empty lines before it as make an error name the document's line."""
-    return ["\n" * text[: found.start(2)].count("\n") + found[2] for found in BLOCK.finditer(text) if not found[1]]
+    return ["\n" * text[: found.start(1)].count("\n") + found[1] for found in BLOCK.finditer(text)]
 
 
 def imported(code):
@@ -45,9 +45,9 @@ def test_the_readme_shows_the_package():
     assert "README.md" in documents()
 
 
-def test_a_block_that_is_left_out_says_why():
-    text = "```python\na\n```\n\n<!-- not run: it never ends -->\n```python\nb\n```\n\n<!-- not run: it never ends -->\n\n```python\nc\n```\n"
-    assert [code.strip() for code in blocks(text)] == ["a"]
+def test_a_block_that_says_so_is_left_out():
+    text = "```python\na\n```\n\n```python no-run\nb\n```\n\n```\nc\n```\n\n```python\nd\n```\n"
+    assert [code.strip() for code in blocks(text)] == ["a", "d"]
 
 
 def test_an_error_in_a_block_names_the_line_of_the_document():
