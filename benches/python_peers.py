@@ -10,6 +10,7 @@ process and `imported_mib` what it was after the imports. A served pull has a fr
 How: before anything is timed, each contender writes what it read to an Arrow file, which must have the checksum of the table's files (`decode_floor --checksum`:
 order-independent, blind to how a type is spelled). Peers are used as their own documentation shows it.
 """
+import importlib
 import json
 import os
 import platform
@@ -27,6 +28,9 @@ TABLES = ["tpch.lineitem", "ml.embeddings", "ml.features"]
 
 def fastdata(location, table, kind, frame="arrow"):
     import fastdata as fd
+
+    if kind == "materialise":
+        importlib.import_module("polars" if frame == "polars" else "pyarrow")  # before the clock starts
 
     def pull():
         scan = fd.connect(location)[table].scan()
