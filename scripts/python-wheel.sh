@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 profile=${PROFILE:-dev}
 environment=$(scripts/python-env.sh)
-wheels=${CARGO_TARGET_DIR:-${FASTDATA_CACHE:-$HOME/.cache/fastdata}/target}/wheels/$profile
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${FASTDATA_CACHE:-$HOME/.cache/fastdata}/target}
+wheels=$CARGO_TARGET_DIR/wheels/$profile
 rm -rf "$wheels"
 "$environment/bin/maturin" build --quiet --locked --profile "$profile" --manifest-path python/Cargo.toml \
     --interpreter "$environment/bin/python" --out "$wheels" >&2
