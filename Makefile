@@ -4,11 +4,13 @@ FASTDATA_CACHE ?= $(HOME)/.cache/fastdata
 export FASTDATA_CACHE
 export CARGO_TARGET_DIR ?= $(FASTDATA_CACHE)/target
 SECONDS ?= 60
+PROFILE ?= dev
+export PROFILE
 export PATH := $(FASTDATA_CACHE)/tools/bin:$(PATH)
 
 BINARY := $(CARGO_TARGET_DIR)/debug/fastdata
 
-.PHONY: help build demo test lint unit deny docs check-features bench soak fuzz clean-demo
+.PHONY: help build demo test lint unit deny docs wheel python-test python-lock check-features bench bench-python soak fuzz clean-demo
 
 help: ## List the recipes
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +24,7 @@ demo: build ## Make an example warehouse, look at it, scan it, serve it, pull fr
 
 test: ## Install what is needed and run every check and test
 	scripts/setup.sh
-	$(MAKE) lint unit deny docs
+	$(MAKE) lint unit deny docs python-test
 
 lint: ## Format and clippy, warnings are errors
 	cargo fmt --all --check
@@ -37,6 +39,15 @@ deny: ## Licences, sources and duplicate versions of the dependencies
 docs: ## Build the API documentation, private items included; warnings are errors
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items
 
+wheel: ## Build the Python wheel and print its path; PROFILE=dist for one that ships
+	@scripts/python-wheel.sh
+
+python-test: build ## Build the wheel, install it into the tests' environment and run the Python tests
+	scripts/python-test.sh $(PYTEST)
+
+python-lock: ## Renew the pinned versions of the Python environments
+	scripts/python-lock.sh
+
 check-features: ## Compile the optional catalogs (Glue, HMS): slow
 	cargo check --locked --features glue,hms
 
@@ -48,6 +59,9 @@ soak: ## Run the long forms of the tests and print their figures; PART="tickets 
 
 bench: ## Measure scans of the reference tables against the decode floor
 	scripts/bench.sh
+
+bench-python: ## Measure the Python package beside pyiceberg, Polars and Daft
+	scripts/bench-python.sh
 
 clean-demo: ## Remove the example warehouse
 	rm -rf demo-warehouse

@@ -21,18 +21,7 @@ if ! "$cache/tools/bin/cargo-deny" --version 2>/dev/null | grep -q "$deny_versio
     env -u CARGO_TARGET_DIR cargo install --locked --quiet --root "$cache/tools" cargo-deny --version "$deny_version" || missing cargo-deny
 fi
 
-requirements=tests/interop/requirements.txt
-stamp="$cache/python/.$(sha256sum "$requirements" | cut -c1-16)"
-if [ ! -e "$stamp" ]; then
-    echo "setup: making the Python environment"
-    rm -rf "$cache/python"
-    if python3 -m venv "$cache/python" && "$cache/python/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"; then
-        touch "$stamp"
-    else
-        rm -rf "$cache/python"
-        missing "the Python environment ($requirements)"
-    fi
-fi
+scripts/python-env.sh >/dev/null || missing "the Python environment (python/requirements)"
 
 if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

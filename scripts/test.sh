@@ -2,7 +2,6 @@
 # Every Rust test, or those that arguments of cargo test choose. The shared tables of other engines are found through FASTDATA_CORPUS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cache=${FASTDATA_CACHE:-$HOME/.cache/fastdata}
 if [ -z "${FASTDATA_CORPUS:-}" ] && [ -d ../shared/corpus ]; then
     FASTDATA_CORPUS=$(cd ../shared/corpus && pwd)
     export FASTDATA_CORPUS
@@ -15,5 +14,10 @@ elif [ "${FASTDATA_REQUIRE:-}" = all ]; then
 else
     echo "tests: FASTDATA_CORPUS is not set: the tests on other engines' tables will skip"
 fi
-[ -x "$cache/python/bin/python" ] && export FASTDATA_PYTHON="$cache/python/bin/python"
+if environment=$(scripts/python-env.sh); then
+    export FASTDATA_PYTHON="$environment/bin/python"
+elif [ "${FASTDATA_REQUIRE:-}" = all ]; then
+    echo "tests: the Python environment is required and could not be made" >&2
+    exit 1
+fi
 cargo test --locked --workspace "$@"
