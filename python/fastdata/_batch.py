@@ -1,7 +1,7 @@
 """A batch of rows, as people see it.
 
-Contract: an Arrow record batch that any Arrow library takes over without a copy (`polars.DataFrame(batch)`, `pyarrow.record_batch(batch)`), and that needs no
-such library itself. It holds memory of this process, so that it does not pickle.
+Contract: an Arrow record batch that any Arrow library takes over without a copy (`polars.DataFrame(batch)`, `pyarrow.record_batch(batch)`), and
+that needs no such library itself. It holds memory of this process, so that it does not pickle.
 """
 
 from __future__ import annotations

@@ -136,4 +136,5 @@ class Cursor:
 
     def __repr__(self) -> str:
         seed = "" if self.seed is None else f", seed {self.seed}"
-        return f"Cursor(epoch {self.epoch}, {number(self.rows)} rows of {self.lanes} lanes{seed}, snapshot {self.snapshot_id}, plan {self.plan_digest[:8]})"
+        where = f"snapshot {self.snapshot_id}, plan {self.plan_digest[:8]}"
+        return f"Cursor(epoch {self.epoch}, {number(self.rows)} rows of {self.lanes} lanes{seed}, {where})"

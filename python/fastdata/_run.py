@@ -1,8 +1,8 @@
 """Training: a scan as epochs of lanes, which ranks share and checkpoints remember.
 
-Problem: a run reads a table for days, is stopped, and goes on with another number of ranks; no row may be lost or come twice. Contract: docs/lanes.md. A `Run`
-has a fixed number of lanes; rank r of N reads the lanes r, r + N, ...; the order within each lane depends on the table's snapshot and the seed
-alone; a cursor of any rank count resumes on any other. Without a shuffle every epoch has the same order.
+Problem: a run reads a table for days, is stopped, and goes on with another number of ranks; no row may be lost or come twice. Contract:
+docs/lanes.md. A `Run` has a fixed number of lanes; rank r of N reads the lanes r, r + N, ...; the order within each lane depends on the table's
+snapshot and the seed alone; a cursor of any rank count resumes on any other. Without a shuffle every epoch has the same order.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Run:
     def resume(self, cursor: Cursor | str | bytes | Mapping[str, Any] | Iterable[Any]) -> Epoch:
         """The rest of the epoch that a cursor is of: a `Cursor`, its JSON, or a list of those of all ranks.
 
-        A run that has planned nothing yet takes the cursor's snapshot. `plan-mismatch` where the cursor is of another table, snapshot, filter, seed or
-        number of lanes.
+        A run that has planned nothing yet takes the cursor's snapshot. `plan-mismatch` where the cursor is of another table, snapshot, filter, seed
+        or number of lanes.
         """
         where = Cursor.of(cursor)
         self._adopt(where)

@@ -134,7 +134,7 @@ class Scan:
         Without it, `con.sql("SELECT ... FROM scan")` reads the rows and keeps none.
         """
         try:
-            import duckdb  # noqa: F401
+            import duckdb
         except ImportError:
             raise needs("duckdb", "duckdb") from None
         source = f"fastdata_{id(self)}"
@@ -143,9 +143,16 @@ class Scan:
         try:
             with self._progress(progress, None):
                 con.execute(f"CREATE OR REPLACE TABLE {quoted} AS SELECT * FROM {source}")
+        except duckdb.Error:
+            # DuckDB has seen the text of an error of ours only.
+            failure = None if self._last is None else self._last.failure()
+            if failure is None:
+                raise
+            with translated:
+                raise failure from None
         finally:
             con.unregister(source)
-        return con.table(quoted)
+        return con.sql(f"SELECT * FROM {quoted}")
 
     def to_numpy(
         self, nulls: Any = "masked", strings: Any = "object", writable: bool = False, *, progress: Choice | None = None, **options: Any

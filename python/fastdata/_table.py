@@ -75,7 +75,7 @@ class Table:
         return Description(self._ask("Describe"))
 
     def snapshots(self) -> list[dict[str, Any]]:
-        """The snapshots, oldest first: `snapshot_id`, `parent_snapshot_id`, `timestamp_ms`, `operation`, `schema_id`, `summary`, `refs`, `current`, ..."""
+        """The snapshots: `snapshot_id`, `parent_snapshot_id`, `timestamp_ms`, `operation`, `schema_id`, `summary`, `refs`, `current`, ..."""
         return list(self._ask("Snapshots"))
 
     def refs(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Batches as tables of other libraries, each imported only where it is used.
 
-Contract: no copy where the types allow. How: each batch crosses by its Arrow capsules and the pieces are put together without joining their memory, so that
-errors of a scan stay errors of this package, and Ctrl-C stays Ctrl-C, which they would not be inside another library's reader.
+Contract: no copy where the types allow. How: each batch crosses by its Arrow capsules and the pieces are put together without joining their memory,
+so that errors of a scan stay errors of this package, and Ctrl-C stays Ctrl-C, which they would not be inside another library's reader.
 """
 
 from __future__ import annotations
