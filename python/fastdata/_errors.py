@@ -144,6 +144,20 @@ class InternalError(Error, RuntimeError):
     kind = "internal"
 
 
+class MissingPackage(Error, ImportError):
+    """An optional package is not installed."""
+
+    kind = "config"
+
+
+def needs(package: str, extra: str) -> Error:
+    """What to say where an optional package is not installed."""
+    return MissingPackage(
+        f"this needs the package {package}, which is not installed",
+        advice=f'pip install {package}, or the extra: pip install "{_distribution()}[{extra}]"',
+    )
+
+
 KINDS: dict[str, type[Error]] = {
     error.kind: error
     for error in (
@@ -179,6 +193,11 @@ def from_native(error: _native.NativeError) -> Error:
     return KINDS.get(kind, InternalError)(message, advice=advice, stage=stage, retryable=retryable)
 
 
+for _error in (Error, MissingPackage, *KINDS.values()):
+    # Tracebacks name them as people import them.
+    _error.__module__ = "fastdata"
+
+
 class _Translated:
     def __enter__(self) -> None:
         return None
@@ -190,20 +209,6 @@ class _Translated:
 
 translated = _Translated()
 """`with translated:` turns errors of the native module into those of this package."""
-
-
-class MissingPackage(Error, ImportError):
-    """An optional package is not installed."""
-
-    kind = "config"
-
-
-def needs(package: str, extra: str) -> Error:
-    """What to say where an optional package is not installed."""
-    return MissingPackage(
-        f"this needs the package {package}, which is not installed",
-        advice=f'pip install {package}, or the extra: pip install "{_distribution()}[{extra}]"',
-    )
 
 
 def _distribution() -> str:

@@ -226,7 +226,7 @@ class Lake:
     def _of(cls, settings: _Settings, token: str | None = None) -> Lake:
         lake = cls.__new__(cls)
         lake.__setstate__({"settings": asdict(settings)})
-        lake._token = _Token(token) if token is not None else None
+        lake._token = _Token(token.strip()) if token is not None else None
         return lake
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._display import number, size
-from ._errors import InvalidRequest, PlanMismatch, translated
+from ._errors import PlanMismatch, translated
 from ._facts import Facts, decode
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ class Planner:
     def request(self) -> dict[str, Any]:
         """The request, with snapshot and schema once it was planned."""
         return self._pins.get("request", self._given)
+
+    @property
+    def unshuffled(self) -> dict[str, Any]:
+        """The request without a shuffle, which is of its lanes only."""
+        return {name: value for name, value in self.request.items() if name != "shuffle"}
 
     @property
     def pinned(self) -> bool:
@@ -76,9 +81,7 @@ class Planner:
         return plan
 
     def _make(self, changes: dict[str, Any]) -> _native.Plan:
-        request = {**self.request, **changes}
-        if "shuffle" in request and "lanes" not in request:
-            raise InvalidRequest("a shuffled scan is read by lanes", advice="scan.shuffle(...).lanes(64).epoch(0).shard(rank, world).batches()")
+        request = {**self.unshuffled, **changes}
         with translated:
             plan = self.lake._native().plan(json.dumps(request))
             facts = json.loads(plan.facts())

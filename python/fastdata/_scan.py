@@ -67,6 +67,8 @@ class Scan:
         return self._planner.plan(**changes)
 
     def _stream(self, batch_rows: int | None = None, **changes: Any) -> _native.Stream:
+        if "shuffle" in self._planner.request:
+            raise InvalidRequest("a shuffled scan is read by lanes", advice="scan.shuffle(...).lanes(64).epoch(0).shard(rank, world).batches()")
         with translated:
             stream = self._plan(**changes).rows(lanes=self._lanes(), batch_rows=batch_rows)
         self._last = stream
@@ -143,6 +145,11 @@ class Scan:
         try:
             with self._progress(progress, None):
                 con.execute(f"CREATE OR REPLACE TABLE {quoted} AS SELECT * FROM {source}")
+        except RuntimeError as error:
+            # DuckDB wraps Ctrl-C in an error of its own.
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                raise error.__cause__ from None
+            raise
         except duckdb.Error:
             # DuckDB has seen the text of an error of ours only.
             failure = None if self._last is None else self._last.failure()
@@ -172,7 +179,7 @@ class Scan:
         """What it will cost, from metadata alone."""
         self.pin()
         with translated:
-            return ScanPlan(self.lake._native().ask("Explain", json.dumps(self._planner.request)))
+            return ScanPlan(self.lake._native().ask("Explain", json.dumps(self._planner.unshuffled)))
 
     def explain(self) -> str:
         """The plan as text: what is read, what is not and why."""
@@ -181,7 +188,7 @@ class Scan:
     def count(self) -> int:
         """The rows, exactly: of metadata where that is enough, else by reading the columns of filter and deletes."""
         self.pin()
-        return int(self.lake._ask("Count", json.dumps(self._planner.request))["rows"])
+        return int(self.lake._ask("Count", json.dumps(self._planner.unshuffled))["rows"])
 
     @property
     def stats(self) -> ScanStats | None:
