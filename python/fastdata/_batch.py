@@ -69,6 +69,10 @@ class Batch:
         with translated:
             return self._batch.__arrow_c_array__(requested_schema)
 
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        with translated:
+            return self._batch.__arrow_c_stream__(requested_schema)
+
     def __arrow_c_schema__(self) -> object:
         return self._batch.__arrow_c_schema__()
 

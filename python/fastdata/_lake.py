@@ -20,6 +20,7 @@ from . import _native
 from ._display import html_table, size
 from ._errors import ConfigError, InvalidRequest, NotFound, translated
 from ._facts import decode
+from ._fork import planning
 from ._table import Table
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -270,19 +271,31 @@ class Lake:
         with _opening:
             opened = _opened.get((self._settings, token))
             if opened is None:
-                with translated:
+                with translated, planning:
                     opened = _Opened(self._settings.open(token))
                 _opened[(self._settings, token)] = opened
             return opened
 
     def _ask(self, action: str, body: str) -> Any:
-        with translated:
-            return decode(self._native().ask(action, body))
+        return decode(self._answer(action, body))
+
+    def _answer(self, action: str, body: str) -> str:
+        """The JSON answer of an action of docs/actions.md."""
+        native = self._native()
+        with translated, planning:
+            return native.ask(action, body)
+
+    def _plan(self, request: str) -> _native.Plan:
+        """Plans the JSON of a request."""
+        native = self._native()
+        with translated, planning:
+            return native.plan(request)
 
     def tables(self, namespace: str | None = None) -> list[str]:
         """The names of the tables, of all namespaces or of one, as `lake[...]` takes them."""
-        with translated:
-            listed = decode(self._native().tables(namespace))
+        native = self._native()
+        with translated, planning:
+            listed = decode(native.tables(namespace))
         return [entry["table"] for entry in listed]
 
     def table(self, name: str) -> Table:

@@ -82,8 +82,8 @@ class Planner:
 
     def _make(self, changes: dict[str, Any]) -> _native.Plan:
         request = {**self.unshuffled, **changes}
+        plan = self.lake._plan(json.dumps(request))
         with translated:
-            plan = self.lake._native().plan(json.dumps(request))
             facts = json.loads(plan.facts())
         if self._digest is not None and facts["planDigest"] != self._digest:
             raise PlanMismatch(

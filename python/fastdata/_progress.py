@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +22,7 @@ _DELAY = 1.0
 _EVERY = 0.25
 _WIDTH = 24
 
-Figures = Callable[[], dict[str, int] | None]
+Figures = Callable[[], Mapping[str, int]]
 
 
 class Progress:
@@ -68,10 +68,7 @@ class Progress:
             delay = _EVERY if self._notebook or self._terminal else 10.0
 
     def _show(self, *, done: bool) -> None:
-        figures = self._figures()
-        if figures is None:
-            return
-        line = self._line(figures, time.monotonic() - self._began, done)
+        line = self._line(self._figures(), time.monotonic() - self._began, done)
         if self._notebook:
             self._display(line)
         elif self._terminal:
@@ -92,14 +89,14 @@ class Progress:
         else:
             self._shown.update(text, raw=True)
 
-    def _line(self, figures: dict[str, int], seconds: float, done: bool) -> str:
+    def _line(self, figures: Mapping[str, int], seconds: float, done: bool) -> str:
         rows, returned = figures.get("rows", 0), figures.get("bytes_returned", 0)
         rate = f"{size(returned / seconds)}/s" if seconds > 0 else ""
         share = 1.0 if done else self._share(figures)
         bar = "" if share is None else f"{'#' * int(share * _WIDTH):{_WIDTH}.{_WIDTH}} {share:4.0%}  "
         return f"{self._label}  {bar}{number(rows)} rows, {size(returned)}, {rate}, {seconds:.1f} s"
 
-    def _share(self, figures: dict[str, int]) -> float | None:
+    def _share(self, figures: Mapping[str, int]) -> float | None:
         if not self._total:
             return None
         return min(max(figures.get("rows_decoded", 0), figures.get("rows", 0)) / self._total, 1.0)

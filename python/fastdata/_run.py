@@ -81,6 +81,12 @@ class Run:
         """
         where = Cursor.of(cursor)
         self._adopt(where)
+        snapshot = self.pin()[0]
+        if where.snapshot_id != snapshot and "fromSnapshotId" not in self._planner.request:
+            raise PlanMismatch(
+                f"the cursor is of snapshot {where.snapshot_id}, the run of {snapshot}",
+                advice="resume with a run that has planned nothing yet, which takes the cursor's snapshot",
+            )
         with translated:
             self._plan(where.epoch).check(where._text)
         return Epoch(self, where.epoch, where)

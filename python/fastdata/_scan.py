@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import _native
 from ._batches import Rows
 from ._display import html_table, number, size
-from ._errors import InvalidRequest, needs, translated
+from ._errors import InvalidRequest, translated
 from ._options import Progress as Choice
 from ._plan import Planner, ScanPlan, ScanStats
 from ._progress import Progress
@@ -98,12 +98,13 @@ class Scan:
         finally:
             stream.close()
 
-    def _progress(self, choice: Choice | None, stream: _native.Stream | None) -> Progress:
-        def figures() -> dict[str, int] | None:
-            watched = stream if stream is not None else self._last
-            return None if watched is None else dict(ScanStats(watched.stats()))
+    def _pull_some(self, progress: Choice | None) -> list[_native.Batch]:
+        """All batches; one without rows where there are none."""
+        batches, schema = self._pull(progress)
+        return batches or [schema.empty()]
 
-        return Progress(choice, self._name(), self._estimate(), figures)
+    def _progress(self, choice: Choice | None, stream: _native.Stream) -> Progress:
+        return Progress(choice, self._name(), self._estimate(), lambda: ScanStats(stream.stats()))
 
     def _estimate(self) -> int | None:
         """Rows to decode, as far as metadata tells."""
@@ -133,33 +134,16 @@ class Scan:
     def to_duckdb(self, con: duckdb.DuckDBPyConnection, name: str, *, progress: Choice | None = None) -> duckdb.DuckDBPyRelation:
         """Makes the table `name` in DuckDB of all rows, instead of one of that name, and returns it.
 
-        Without it, `con.sql("SELECT ... FROM scan")` reads the rows and keeps none.
+        It is there whole or not at all. Without it, `con.sql("SELECT ... FROM scan")` reads the rows and keeps none.
         """
+        from ._tables import duckdb_table
+
+        stream = self._stream()
         try:
-            import duckdb
-        except ImportError:
-            raise needs("duckdb", "duckdb") from None
-        source = f"fastdata_{id(self)}"
-        quoted = '"' + name.replace('"', '""') + '"'
-        con.register(source, self)
-        try:
-            with self._progress(progress, None):
-                con.execute(f"CREATE OR REPLACE TABLE {quoted} AS SELECT * FROM {source}")
-        except RuntimeError as error:
-            # DuckDB wraps Ctrl-C in an error of its own.
-            if isinstance(error.__cause__, KeyboardInterrupt):
-                raise error.__cause__ from None
-            raise
-        except duckdb.Error:
-            # DuckDB has seen the text of an error of ours only.
-            failure = None if self._last is None else self._last.failure()
-            if failure is None:
-                raise
-            with translated:
-                raise failure from None
+            with self._progress(progress, stream), translated:
+                return duckdb_table(con, name, stream)
         finally:
-            con.unregister(source)
-        return con.sql(f"SELECT * FROM {quoted}")
+            stream.close()
 
     def to_numpy(
         self, nulls: Any = "masked", strings: Any = "object", writable: bool = False, *, progress: Choice | None = None, **options: Any
@@ -167,19 +151,18 @@ class Scan:
         """A NumPy array for each column, of all rows. NULLs, strings and other types as `fastdata._convert.to_numpy` has them."""
         from ._convert import to_numpy
 
-        return to_numpy(self._pull(progress)[0], nulls=nulls, strings=strings, writable=writable, **options)
+        return to_numpy(self._pull_some(progress), nulls=nulls, strings=strings, writable=writable, **options)
 
     def to_torch(self, nulls: Any = "error", strings: Any = "error", *, progress: Choice | None = None, **options: Any) -> dict[str, Any]:
         """A tensor for each column, of all rows. NULLs, strings and other types as `fastdata._convert.to_torch` has them."""
         from ._convert import to_torch
 
-        return to_torch(self._pull(progress)[0], nulls=nulls, strings=strings, **options)
+        return to_torch(self._pull_some(progress), nulls=nulls, strings=strings, **options)
 
     def plan(self) -> ScanPlan:
         """What it will cost, from metadata alone."""
         self.pin()
-        with translated:
-            return ScanPlan(self.lake._native().ask("Explain", json.dumps(self._planner.unshuffled)))
+        return ScanPlan(self.lake._answer("Explain", json.dumps(self._planner.unshuffled)))
 
     def explain(self) -> str:
         """The plan as text: what is read, what is not and why."""
@@ -209,10 +192,10 @@ class Scan:
                 shuffle[name] = value
         return Scan(self._derived(shuffle=shuffle))
 
-    def lanes(self, n: int = 64, *, interleave: int = 4) -> Run:
+    def lanes(self, n: int = 64, *, interleave: int = 2) -> Run:
         """For training: `n` deterministic sequences, at least as many as ranks times workers will ever be.
 
-        A rank reads `interleave` of its lanes at a time. The order within a lane depends on snapshot, seed, epoch and `n` alone.
+        A rank reads at `interleave` places of its lanes at a time. The order within a lane depends on snapshot, seed, epoch and `n` alone.
         """
         from ._run import Run
 
@@ -301,7 +284,7 @@ class Shard(Scan):
         """Refused: a shard is one piece already."""
         raise self._refuse("shuffle")
 
-    def lanes(self, n: int = 64, *, interleave: int = 4) -> Run:
+    def lanes(self, n: int = 64, *, interleave: int = 2) -> Run:
         """Refused: a shard is one piece already."""
         raise self._refuse("lanes")
 

@@ -32,6 +32,10 @@ class Schema:
     def __getitem__(self, name: str) -> str:
         return self.types[self.index(name)]
 
+    def empty(self) -> _native.Batch:
+        """A batch of these columns without rows."""
+        return self._schema.empty()
+
     def index(self, name: str) -> int:
         """Where the column is; `not-found` names the columns there are."""
         try:

@@ -67,8 +67,9 @@ class Table:
     @property
     def schema(self) -> Schema:
         """The columns as Arrow types, in the table's current schema."""
+        plan = self.lake._plan(json.dumps({"table": self.name}))
         with translated:
-            return Schema(self.lake._native().plan(json.dumps({"table": self.name})).schema())
+            return Schema(plan.schema())
 
     def describe(self) -> Description:
         """What the table's metadata says: schema, snapshot, rows, bytes, files, properties, references."""

@@ -13,6 +13,7 @@ from . import _native
 from ._errors import needs
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas
     import polars
     import pyarrow
@@ -56,3 +57,41 @@ def pandas_frame(batches: list[_native.Batch], schema: Schema, options: dict[str
     batches.clear()
     frame: pandas.DataFrame = table.to_pandas(**{"split_blocks": True, "self_destruct": True, **options})
     return frame
+
+
+def duckdb_table(con: duckdb.DuckDBPyConnection, name: str, stream: _native.Stream) -> duckdb.DuckDBPyRelation:
+    """Makes the table batch by batch, in one transaction where none is open yet."""
+    try:
+        import duckdb  # noqa: F401
+    except ImportError:
+        raise needs("duckdb", "duckdb") from None
+    table = '"' + name.replace('"', '""') + '"'
+    piece = f"fastdata_piece_{id(stream)}"
+    own = _begun(con)
+    try:
+        con.register(piece, stream.schema().empty())
+        con.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {piece}")
+        for batch in stream:
+            con.register(piece, batch)
+            con.execute(f"INSERT INTO {table} SELECT * FROM {piece}")
+        if own:
+            con.commit()
+    except BaseException as error:
+        if own:
+            con.rollback()
+        # DuckDB wraps Ctrl-C in an error of its own.
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None
+        raise
+    finally:
+        con.unregister(piece)
+    return con.sql(f"SELECT * FROM {table}")
+
+
+def _begun(con: duckdb.DuckDBPyConnection) -> bool:
+    """Begins a transaction; False within one of the caller's, in which two statements have the same number."""
+    first, second = (con.execute("SELECT txid_current()").fetchone() for _ in range(2))
+    if first == second:
+        return False
+    con.begin()
+    return True

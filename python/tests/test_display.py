@@ -23,7 +23,7 @@ Q = re.escape
 
 def test_reprs_say_what_things_are(lake: fd.Lake) -> None:
     table = lake["py.many"]
-    scan = table.scan(["id"], "id < 10", limit=3)
+    scan, planned = (table.scan(["id"], "id < 10", limit=3) for _ in range(2))
     shard = table.scan(["id"]).shards(4)[1]
     run = table.scan(["id"]).shuffle(7).lanes(8)
     batches = run.epoch(2).batches(10)
@@ -33,7 +33,7 @@ def test_reprs_say_what_things_are(lake: fd.Lake) -> None:
         (table, rf"Table\('py.many', Lake\(.*\)\)"),
         (scan, r"Scan\('py.many', columns 'id', filter 'id < 10', limit '3', order 'ORDER_STABLE'\)"),
         (table.schema, r"Schema of 3 columns\n  id    Int64\n  word  Utf8\n  x     Float64"),
-        (shard, r"Shard\(1 of 4, about 15 000 rows, .*KiB, Shard\('py.many, shard 1 of 4'"),
+        (shard, r"Shard\(1 of 4, about 1\d \d{3} rows, .*KiB, Shard\('py.many, shard 1 of 4'"),
         (run, r"Run\('py.many', 8 lanes, seed 7\)"),
         (run.epoch(2), r"Epoch\(2 of Run"),
         (run.epoch(2).shard(1, 4), r"EpochShard\(rank 1 of 4, 2 lanes, "),
@@ -41,7 +41,7 @@ def test_reprs_say_what_things_are(lake: fd.Lake) -> None:
         (batches.cursor(), r"Cursor\(epoch 2, 10 rows of 8 lanes, seed 7, snapshot \d+, plan [0-9a-f]{8}\)"),
         (batch, r"Batch of 10 rows, 1 columns, 80 B\n(?s:.*)id"),
         (table.describe(), r"local\.py\.many\n  location  file://(?s:.*)rows +60 000 before deletes(?s:.*)columns\n  1  id    long"),
-        (scan.plan(), r"table +local\.py\.many\nsnapshot +\d+, schema 0\ncolumns +id"),
+        (planned.plan(), r"table +local\.py\.many\nsnapshot +\d+, schema 0\ncolumns +id"),
     ]:
         assert re.match(says, repr(thing)), repr(thing)
     scan.to_polars()

@@ -64,6 +64,13 @@ def test_duckdb_makes_a_table_of_a_scan(lake: fd.Lake) -> None:
     assert made.aggregate("count(*), sum(id), count(x)").fetchone() == (59_900, sum(range(100, 60_000)), 59_900 - 5445)
     scan.to_duckdb(con, 'odd "name"', progress=False)
     assert con.sql("SELECT table_name FROM duckdb_tables()").fetchall() == [('odd "name"',)]
+    con.begin()
+    lake["py.empty"].scan().to_duckdb(con, "none")
+    con.rollback()
+    assert con.sql("SELECT table_name FROM duckdb_tables()").fetchall() == [('odd "name"',)], "a transaction stays its caller's"
+    assert lake["py.empty"].scan().to_duckdb(con, "none").columns == ["id", "s"]
+    batch = next(scan.batches(rows=10))
+    assert con.sql("SELECT min(id), count(*) FROM batch").fetchone() == (100, 10)
 
 
 def test_duckdb_reads_a_scan_several_times_in_one_query(lake: fd.Lake) -> None:

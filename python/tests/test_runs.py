@@ -207,7 +207,7 @@ def test_cursors_of_other_runs_are_refused_by_name(lake: fd.Lake) -> None:
                 run.resume(cursor)
             assert caught.value.advice and isinstance(caught.value, ValueError), what
     older = many.scan(["id"], WHERE, snapshot=many.snapshots()[5]["snapshot_id"]).shuffle(7, window=700).lanes(LANES)
-    with pytest.raises(fd.PlanMismatch, match=f"snapshot {older.pin()[0]}, the plan of {planned.pin()[0]}"):
+    with pytest.raises(fd.PlanMismatch, match=f"snapshot {older.pin()[0]}, the run of {planned.pin()[0]}"):
         planned.resume(older.epoch(0).cursor)
     with pytest.raises(fd.PlanMismatch, match="epochs 0, 1"):
         planned.resume([planned.epoch(0).cursor, planned.epoch(1).cursor])
