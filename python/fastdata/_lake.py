@@ -21,6 +21,7 @@ from ._display import html_table, size
 from ._errors import ConfigError, InvalidRequest, NotFound, translated
 from ._facts import decode
 from ._fork import planning
+from ._native import Plan
 from ._table import Table
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -285,7 +286,7 @@ class Lake:
         with translated, planning:
             return native.ask(action, body)
 
-    def _plan(self, request: str) -> _native.Plan:
+    def _plan(self, request: str) -> Plan:
         """Plans the JSON of a request."""
         native = self._native()
         with translated, planning:

@@ -13,9 +13,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import fastdata as fd
 import tables
 from support import Server, command, need
+
+import fastdata as fd
 
 _LONGEST = 300.0
 

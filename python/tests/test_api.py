@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import fastdata as fd
 import pytest
-from fastdata._errors import KINDS
 from support import PYTHON, REPOSITORY, command, environment, need, python
+
+import fastdata as fd
+from fastdata._errors import KINDS
 
 
 def ids(scan: fd.Scan, column: str = "id") -> list[int]:

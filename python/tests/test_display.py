@@ -12,11 +12,12 @@ import time
 import types
 from typing import Any
 
-import fastdata as fd
 import pytest
+from support import environment
+
+import fastdata as fd
 from fastdata._display import duration, number, size
 from fastdata._progress import Progress
-from support import environment
 
 Q = re.escape
 
@@ -30,7 +31,7 @@ def test_reprs_say_what_things_are(lake: fd.Lake) -> None:
     batch = next(batches)
     for thing, says in [
         (lake, rf"Lake\('{Q(lake.location)}', {lake.mode}\)"),
-        (table, rf"Table\('py.many', Lake\(.*\)\)"),
+        (table, r"Table\('py.many', Lake\(.*\)\)"),
         (scan, r"Scan\('py.many', columns 'id', filter 'id < 10', limit '3', order 'ORDER_STABLE'\)"),
         (table.schema, r"Schema of 3 columns\n  id    Int64\n  word  Utf8\n  x     Float64"),
         (shard, r"Shard\(1 of 4, about 1\d \d{3} rows, .*KiB, Shard\('py.many, shard 1 of 4'"),
@@ -64,8 +65,6 @@ def test_html_escapes_what_comes_from_tables_and_people(lake: fd.Lake) -> None:
         assert "<script>" not in html and "<b>Rome</b>" not in html
     assert "&lt;b&gt;Rome&lt;/b&gt;" in next(scan.batches())._repr_html_()
     assert "&lt;script&gt;" in scan._repr_html_()
-    nasty = fd.connect(lake.location)["<img src=x onerror=alert(1)>"]
-    assert "<img" not in nasty.scan().__class__.__name__ + fd.ScanStats('{"rows":"1"}')._repr_html_()
 
 
 def test_figures_are_for_people() -> None:

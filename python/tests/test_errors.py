@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fastdata as fd
 import pytest
-from fastdata._errors import KINDS
 from support import free_port
+
+import fastdata as fd
+from fastdata._errors import KINDS
 
 # What is done wrong, the class of the error, what its message names, and the next step that it gives.
 REQUESTS: list[tuple[str, Callable[[fd.Table], Any], type[fd.Error], str, str]] = [
@@ -133,7 +134,7 @@ def test_wrong_configuration_is_told_in_full(tmp_path: Path) -> None:
 def test_a_budget_that_is_too_small_names_what_it_takes(lake: fd.Lake, warehouse: Path) -> None:
     small = fd.connect(warehouse, memory="1MiB")
     run = small["py.big"].scan().shuffle(1, window=400_000).lanes(4)
-    with pytest.raises(fd.BudgetTooSmall, match="MiB|bytes") as caught:
+    with pytest.raises(fd.BudgetTooSmall, match=r"MiB|bytes") as caught:
         next(run.epoch(0).batches())
     assert isinstance(caught.value, MemoryError)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fastdata as fd
 import pytest
 import tables
 from support import need, python
+
+import fastdata as fd
 
 MIB = 1 << 20
 BUDGET = 64 * MIB

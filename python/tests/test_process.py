@@ -12,9 +12,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-import fastdata as fd
 import pytest
 from support import Server, line_of, need, running
+
+import fastdata as fd
 
 forked: Any = multiprocessing.get_context("fork")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import fastdata as fd
 import pytest
 from support import need, plain_rows
+
+import fastdata as fd
 
 TABLES = ["py.types", "py.nested", "py.many", "py.empty", "py.evolved", "tpch.orders", "tpch.customer"]
 
@@ -69,7 +70,7 @@ def test_duckdb_makes_a_table_of_a_scan(lake: fd.Lake) -> None:
     con.rollback()
     assert con.sql("SELECT table_name FROM duckdb_tables()").fetchall() == [('odd "name"',)], "a transaction stays its caller's"
     assert lake["py.empty"].scan().to_duckdb(con, "none").columns == ["id", "s"]
-    batch = next(scan.batches(rows=10))
+    batch = next(scan.batches(rows=10))  # noqa: F841  DuckDB finds it by its name.
     assert con.sql("SELECT min(id), count(*) FROM batch").fetchone() == (100, 10)
 
 

@@ -13,9 +13,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import fastdata as fd
 import pytest
 from support import python, running
+
+import fastdata as fd
 
 LANES = 12
 ROWS = 20_000
@@ -79,6 +80,19 @@ def test_the_order_depends_on_seed_and_epoch_alone(lake: fd.Lake, embedded: fd.L
     plain = make(lake, False)
     assert lanes_of(plain.epoch(0)) == lanes_of(plain.epoch(5)) == lanes_of(make(embedded, False).epoch(0))
     assert all(lane == sorted(lane) for lane in lanes_of(plain.epoch(0)))
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_a_rank_sees_one_sequence_at_any_budget(lake: fd.Lake, warehouse: Path, world: int) -> None:
+    def sequences(of: fd.Lake, shuffled: bool) -> list[list[int]]:
+        scan = of["tpch.lineitem"].scan(["l_orderkey"], "l_linenumber = 1")
+        run = (scan.shuffle(seed=7, window=5000) if shuffled else scan).lanes(12)
+        return [[v for b in run.epoch(0).shard(r, world).batches(500, "uneven") for v in b.to_pydict()["l_orderkey"]] for r in range(world)]
+
+    for shuffled in (True, False):
+        expected = sequences(fd.connect(warehouse, memory="512MiB"), shuffled)
+        for memory in ("4MiB", "512MiB"):
+            assert sequences(fd.connect(lake.location, memory=memory), shuffled) == expected, f"{shuffled=} {memory=}"
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -222,7 +236,7 @@ def test_an_altered_cursor_is_refused(run: fd.Run) -> None:
     altered = json.loads(next_cursor(run).to_json())
     lane = next(iter(altered["positions"]))
     altered["positions"][lane]["rows"] = "1"
-    with pytest.raises(fd.InvalidRequest, match="position in lane .* does not belong to this plan"):
+    with pytest.raises(fd.InvalidRequest, match=r"position in lane .* does not belong to this plan"):
         drained(run.resume(altered).batches(10, "uneven"))
 
 

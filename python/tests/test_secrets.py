@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fastdata as fd
 import pytest
 from support import Server, command, free_port, python
+
+import fastdata as fd
 
 CANARY = "canary-5f0c9b71"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
-import fastdata as fd
 import pytest
 from support import Server
+
+import fastdata as fd
 
 ROWS = 600_572
 
@@ -40,18 +41,22 @@ def test_a_stream_resumes_where_it_broke(own_server: Server, pause: float, embed
 
 
 def test_a_run_resumes_where_it_broke(own_server: Server, embedded: fd.Lake) -> None:
-    def run(scan: fd.Scan) -> fd.Batches:
-        return scan.shuffle(3, window=5000).lanes(8).epoch(1).batches(2000, "uneven")
+    def epoch(scan: fd.Scan) -> fd.Epoch:
+        return scan.shuffle(3, window=5000).lanes(8).epoch(1)
 
-    batches = run(opened(own_server, 60))
+    batches = epoch(opened(own_server, 60)).batches(2000, "uneven")
     seen = [key for _ in range(5) for key in keys(next(batches))]
     own_server.kill()
     restart = threading.Timer(0.5, own_server.start)
     restart.start()
     seen += [key for batch in batches for key in keys(batch)]
     restart.join()
-    expected = [key for batch in run(embedded["tpch.lineitem"].scan(["l_orderkey", "l_linenumber"])) for key in keys(batch)]
-    assert seen == expected and len(set(seen)) == ROWS
+    undisturbed = epoch(embedded["tpch.lineitem"].scan(["l_orderkey", "l_linenumber"]))
+    lanes = [[key for batch in undisturbed.shard(lane, 8).batches(5000, "uneven") for key in keys(batch)] for lane in range(8)]
+    lane_of = {key: number for number, lane in enumerate(lanes) for key in lane}
+    assert len(seen) == len(lane_of) == ROWS
+    for number, lane in enumerate(lanes):
+        assert [key for key in seen if lane_of[key] == number] == lane
 
 
 @pytest.mark.parametrize("pull", ["batches", "feed", "polars", "duckdb"])
