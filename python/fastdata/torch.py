@@ -205,8 +205,13 @@ class Dataset(IterableDataset[Any]):
         return run.epoch(self.epoch) if state is None else run.resume(state["cursor"])
 
     def __getstate__(self) -> dict[str, Any]:
+        # Where a pass is, only the process knows that reads it.
         check_not_alone(self._alone, self.world)
-        return {**self.__dict__, "_progress": Progress()}
+        return {name: value for name, value in self.__dict__.items() if name != "_progress"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._progress = Progress()
 
 
 def _copied(run: Run) -> Run:
