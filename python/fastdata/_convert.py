@@ -126,7 +126,7 @@ class _Walk:
             yield from self.settled(name, mask, column, _numbers(column, self.writable), valid)
         elif kind == "null":
             yield from self.settled(name, mask, column, *_nothing(column.length))
-        elif column.type.startswith("Decimal"):
+        elif kind == "decimal":
             yield from self.decimals(name, mask, column, valid)
         else:
             raise Unsupported(f"column {name!r} is {column.type}, which has no array", advice="leave it out with columns=[...]")
@@ -235,12 +235,7 @@ class _Walk:
             raise Unsupported(
                 f"column {name!r} is {column.type}, which has no exact array", advice=f'give decimals={{{name!r}: "float64"}}, or leave it out with columns=[...]'
             )
-        objects = as_objects(column)
-        if choice == "object":
-            yield from self.settled(name, mask, column, objects, valid)
-        else:
-            floats = np.fromiter((0.0 if value is None else float(value) for value in objects), np.float64, len(objects))
-            yield from self.settled(name, mask, column, floats, valid)
+        yield from self.settled(name, mask, column, as_objects(column) if choice == "object" else np.asarray(column.floats()), valid)
 
 
 def _validity(column: _native.Column) -> Valid:
