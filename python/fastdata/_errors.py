@@ -215,7 +215,7 @@ def _distribution() -> str:
     from importlib.metadata import packages_distributions
 
     names = packages_distributions().get("fastdata", [])
-    return names[0] if names else "fastdata"
+    return names[0] if names else "fastdata-iceberg"
 
 
 __all__ = ["Error", "ForkError", "MissingPackage", *sorted(error.__name__ for error in KINDS.values())]

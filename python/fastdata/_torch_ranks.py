@@ -71,7 +71,7 @@ class Shared:
 
     def __init__(self, slots: int) -> None:
         self._cells = torch.zeros(_BEGUN + 1 + slots, dtype=torch.int64)
-        self._cells.share_memory_()  # type: ignore[no-untyped-call]
+        self._cells.share_memory_()
 
     @property
     def epoch(self) -> int:
@@ -125,5 +125,5 @@ class Shared:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if not self._cells.is_shared():  # type: ignore[no-untyped-call]
-            self._cells.share_memory_()  # type: ignore[no-untyped-call]
+        if not self._cells.is_shared():
+            self._cells.share_memory_()
