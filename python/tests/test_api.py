@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import pickle
 import re
 import subprocess
 import sys
@@ -195,6 +196,13 @@ def test_shards_are_the_scan_in_pieces(lake: fd.Lake) -> None:
     assert [shard.count() for shard in shards] == [len(piece) for piece in pieces]
     assert max(map(len, pieces)) < 2 * min(map(len, pieces))
     assert shards[3].to_polars()["id"].to_list() == pieces[3]
+
+
+def test_a_shard_that_would_hold_other_rows_is_refused(lake: fd.Lake) -> None:
+    shard = pickle.loads(pickle.dumps(lake["py.many"].scan(["id"]).shards(4)[2]))
+    shard._planner._digest = "0" * 32
+    with pytest.raises(fd.PlanMismatch, match=r"py\.many now plans as [0-9a-f]{32}\n  help: cut the scan into shards again"):
+        next(shard.batches())
 
 
 def test_a_batch_gives_its_rows_in_every_form(lake: fd.Lake) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,6 +146,31 @@ def test_polars_takes_views_without_a_copy(lake: fd.Lake) -> None:
     (buffers,) = [column.buffers() for column in [batch.to_arrow().column(0)]]
     shared = batch.to_polars().to_arrow(compat_level=pl.CompatLevel.newest()).column(0).chunk(0).buffers()
     assert {b.address for b in buffers[2:] if b} & {b.address for b in shared[2:] if b}
+
+
+def test_to_polars_asks_for_views(lake: fd.Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr("fastdata._tables.polars_frame", lambda batches, schema: asked.append(schema.types))
+    lake["py.many"].scan(["word"]).to_polars()
+    lake["py.many"].scan(["word"], strings="utf8").to_polars()
+    assert asked == [["Utf8View"], ["Utf8"]]
+
+
+def test_a_table_of_duckdb_is_whole_or_not_there(warehouse: Path, iceberg: Any) -> None:
+    duckdb, pa = need("duckdb"), need("pyarrow")
+    table = iceberg.create_table("py.half", pa.schema([("id", pa.int64())]))
+    for n in range(2):
+        table.append(pa.table({"id": [n] * 1000}))
+    scan = fd.connect(warehouse)["py.half"].scan()
+    (second,) = [task.file.file_path for task in table.scan(row_filter="id = 1").plan_files()]
+    Path(second.removeprefix("file://")).unlink()
+    con = duckdb.connect()
+    con.execute("CREATE TABLE x AS SELECT 42 AS before")
+    for name in ("x", "y"):
+        with pytest.raises(fd.MissingFile):
+            scan.to_duckdb(con, name)
+    assert con.sql("FROM x").fetchall() == [(42,)]
+    assert con.sql("SELECT table_name FROM duckdb_tables()").fetchall() == [("x",)]
 
 
 def test_several_iterators_of_one_scan_do_not_disturb_each_other(lake: fd.Lake) -> None:

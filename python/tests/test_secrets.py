@@ -103,6 +103,9 @@ def test_a_token_goes_over_plaintext_to_other_machines_only_where_that_is_asked_
             fd.connect(elsewhere, retry_seconds=0.1, **arguments).tables()
         assert not isinstance(caught.value, fd.Unavailable) and "plaintext" in str(caught.value) and CANARY not in str(caught.value)
         assert "grpc+tls" in str(caught.value)
+    with pytest.raises(fd.Unavailable) as caught:
+        fd.connect(elsewhere, token=CANARY, plaintext_token=True, retry_seconds=0.1).tables()
+    assert CANARY not in str(caught.value)
 
 
 def test_a_token_cannot_be_pickled_by_itself(server: Server) -> None:
