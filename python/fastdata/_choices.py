@@ -52,7 +52,9 @@ class Choices:
         if not fits:
             others = {"nulls": " or a value to fill in", "strings": " or a list of all words", "lists": " or the length of every list"}
             words_said = ", ".join(repr(word) for word in words)
-            raise InvalidRequest(f"{what}={value!r} is no choice", advice=f"give {words_said}{others.get(what, '')}, or a dict from column to one of these")
+            raise InvalidRequest(
+                f"{what}={value!r} is no choice", advice=f"give {words_said}{others.get(what, '')}, or a dict from column to one of these"
+            )
 
     def of(self, what: str, name: str) -> Any:
         """The choice for the column or field of this dotted name."""

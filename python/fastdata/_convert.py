@@ -53,10 +53,10 @@ def to_numpy(
     """The columns as NumPy arrays; read-only where they are the batch's own memory, unless `writable`.
 
     `nulls`: "masked" (a masked array where there are NULLs; None in arrays of objects; an entry `name__valid` beside lists and structs that have
-    some), "error", "nan", "mask" (an entry `name__valid` beside every column), or a value to fill in. `strings`: "object" (str, bytes), "fixed" (fixed-width
-    text), "bytes" (a `Ragged` of uint8), "codes" (int64 codes, and their words in `name__words`), "drop", or a list of all words. `decimals`:
-    "object" (Decimal), "float64", "error". `lists`: "ragged", or the length of every list. Each may be a dict from column to one of these.
-    Dates are datetime64[D], timestamps datetime64 in UTC, times timedelta64.
+    some), "error", "nan", "mask" (an entry `name__valid` beside every column), or a value to fill in. `strings`: "object" (str, bytes), "fixed"
+    (fixed-width text), "bytes" (a `Ragged` of uint8), "codes" (int64 codes, and their words in `name__words`), "drop", or a list of all words.
+    `decimals`: "object" (Decimal), "float64", "error". `lists`: "ragged", or the length of every list. Each may be a dict from column to one of
+    these. Dates are datetime64[D], timestamps datetime64 in UTC, times timedelta64.
     """
     return convert(batches, Choices(False, nulls, strings, decimals, lists, writable))
 
@@ -71,9 +71,10 @@ def to_torch(
 ) -> dict[str, Any]:
     """The columns as torch tensors, on the CPU, in memory of their own that may be written to.
 
-    `nulls`: "error", "nan", "mask" (an entry `name__valid` beside every column; NULLs as 0), or a value to fill in. `strings`: "error", "bytes" (a `Ragged` of uint8),
-    "codes" (int64 codes, and their words in `name__words`), "drop", or a list of all words. `decimals`: "error" or "float64". `lists`: "ragged", or the
-    length of every list. Each may be a dict from column to one of these. Dates are int64 days, timestamps and times int64 in their own unit.
+    `nulls`: "error", "nan", "mask" (an entry `name__valid` beside every column; NULLs as 0), or a value to fill in. `strings`: "error", "bytes" (a
+    `Ragged` of uint8), "codes" (int64 codes, and their words in `name__words`), "drop", or a list of all words. `decimals`: "error" or "float64".
+    `lists`: "ragged", or the length of every list. Each may be a dict from column to one of these. Dates are int64 days, timestamps and times int64
+    in their own unit.
     """
     return convert(batches, Choices(True, nulls, strings, decimals, lists))
 
@@ -102,22 +103,22 @@ class _Walk:
         columns = batch.schema().names()
         finish: Callable[[Any], Any] = _tensor if self.choices.torch else (lambda value: value)
         for index, name in enumerate(columns):
-            for key, value in self.column(name, name, batch.column(index), None):
+            for key, value in self.column(name, name, batch.column(index)):
                 if key in answer:
                     raise InvalidRequest(f"two columns become {key!r}", advice="select one of them with columns=[...]")
                 answer[key] = _each(value, finish)
         self.choices.check_names(self.names, columns)
         return answer
 
-    def column(self, name: str, mask: str, column: _native.Column, parent: Valid) -> Iterator[tuple[str, Any]]:
-        """The entries of one column: its own name first. `mask` is the stem of its validity's name; `parent` tells the rows whose struct is there."""
+    def column(self, name: str, mask: str, column: _native.Column) -> Iterator[tuple[str, Any]]:
+        """The entries of one column; `mask` is the stem of its validity's name. A field is NULL where its struct is."""
         self.names.append(name)
-        valid = _both(_validity(column), parent)
+        valid = _validity(column)
         kind = column.kind
         if kind == "struct":
             yield from self.rows_there(name, mask, column, valid, masked=True)
             for field, child in column.fields():
-                yield from self.column(f"{name}.{field}", f"{name}.{field}", child, valid)
+                yield from self.column(f"{name}.{field}", f"{name}.{field}", child)
         elif kind in ("list", "fixed_list"):
             yield from self.lists(name, mask, column, valid)
         elif kind in ("text", "bytes", "dictionary"):
@@ -165,24 +166,25 @@ class _Walk:
         width = column.width() if column.kind == "fixed_list" else self.choices.of("lists", name)
         ragged = width == "ragged"
         there = self.rows_there(name, mask, column, valid, masked=ragged)
-        child = column.child()
-        if ragged:
-            offsets = np.asarray(column.offsets())
-            for key, value in self.column(name, f"{mask}__values", child, None):
-                yield key, value if isinstance(value, list) else Ragged(value, offsets)
-        elif column.kind == "fixed_list":
-            inside = None if valid is None else np.repeat(valid, width)
-            for key, value in self.column(name, f"{mask}__values", child, inside):
-                yield key, value if isinstance(value, list) else _reshaped(name, value, width)
-        else:
+        if not ragged and column.kind == "list":
             _check_lengths(name, np.asarray(column.offsets()), valid, width)
-            for key, value in self.column(name, f"{mask}__values", child, None):
-                yield key, value if isinstance(value, list) else self.scattered(name, key, column, value, valid, width)
+        offsets = np.asarray(column.offsets()) if ragged else None
+        for key, value in self.column(name, f"{mask}__values", column.child()):
+            if isinstance(value, list):
+                yield key, value
+            elif ragged:
+                yield key, Ragged(value, offsets)
+            else:
+                yield key, self.rows_of_lists(name, key, column, value, valid, width)
         yield from there
 
-    def scattered(self, name: str, key: str, column: _native.Column, values: Any, valid: Valid, width: int) -> Any:
-        """Lists of one length, none of it for rows that are NULL, as rows of an array."""
-        rows = _scattered(_reshaped(name, values, width), valid)
+    def rows_of_lists(self, name: str, key: str, column: _native.Column, values: Any, valid: Valid, width: int) -> Any:
+        """Lists of one length as rows of an array."""
+        if isinstance(values, Ragged):
+            raise Unsupported(f"column {name!r} holds lists of any length inside lists of {width}", advice="leave it out with columns=[...]")
+        rows = values.reshape(-1, width, *values.shape[1:])
+        if len(rows) < column.length:
+            rows = _scattered(rows, valid)
         choice = self.choices.of("nulls", name)
         if valid is None or choice == "mask" or key.endswith("__valid"):
             return rows
@@ -224,8 +226,7 @@ class _Walk:
             yield from there
         else:
             rows = data.reshape(-1, width)
-            own = _validity(column)
-            yield from self.settled(name, mask, column, rows if len(rows) == column.length else _scattered(rows, own), valid)
+            yield from self.settled(name, mask, column, rows if len(rows) == column.length else _scattered(rows, valid), valid)
 
     def decimals(self, name: str, mask: str, column: _native.Column, valid: Valid) -> Iterator[tuple[str, Any]]:
         import numpy as np
@@ -233,7 +234,8 @@ class _Walk:
         choice = self.choices.of("decimals", name)
         if choice == "error":
             raise Unsupported(
-                f"column {name!r} is {column.type}, which has no exact array", advice=f'give decimals={{{name!r}: "float64"}}, or leave it out with columns=[...]'
+                f"column {name!r} is {column.type}, which has no exact array",
+                advice=f'give decimals={{{name!r}: "float64"}}, or leave it out with columns=[...]',
             )
         yield from self.settled(name, mask, column, as_objects(column) if choice == "object" else np.asarray(column.floats()), valid)
 
@@ -243,11 +245,6 @@ def _validity(column: _native.Column) -> Valid:
 
     buffer = column.validity()
     return None if buffer is None else np.asarray(buffer)
-
-
-def _both(own: Valid, parent: Valid) -> Valid:
-    valid = own if parent is None else parent if own is None else own & parent
-    return None if valid is None or valid.all() else valid
 
 
 def _numbers(column: _native.Column, writable: bool) -> Any:
@@ -280,21 +277,13 @@ def _check_lengths(name: str, offsets: Any, valid: Valid, width: int) -> None:
         )
 
 
-def _scattered(rows: Any, valid: Valid) -> Any:
+def _scattered(rows: Any, valid: Any) -> Any:
     """Rows at the places of those that are there, zeros between them."""
     import numpy as np
 
-    if valid is None:
-        return rows
     answer = (np.ma if isinstance(rows, np.ma.MaskedArray) else np).zeros((len(valid), *rows.shape[1:]), rows.dtype)
     answer[valid] = rows
     return answer
-
-
-def _reshaped(name: str, values: Any, width: int) -> Any:
-    if isinstance(values, Ragged):
-        raise Unsupported(f"column {name!r} holds lists of any length inside lists of {width}", advice='give lists="ragged" for it, or leave it out')
-    return values.reshape(-1, width, *values.shape[1:])
 
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -315,5 +304,3 @@ def _tensor(array: Any) -> Any:
     if array.dtype.kind in "mM":
         array = array.view(np.int64)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-

@@ -34,7 +34,8 @@ def as_fixed_texts(name: str, column: _native.Column) -> Any:
         raise Unsupported(f"column {name!r} is {column.type}, of no fixed length", advice=f'give strings={{{name!r}: "object"}} or "bytes"')
     if any(value is not None and value.endswith("\0") for value in objects):
         raise Unsupported(
-            f"column {name!r} has a text that ends with a NUL character, which a fixed-width array drops", advice=f'give strings={{{name!r}: "object"}}'
+            f"column {name!r} has a text that ends with a NUL character, which a fixed-width array drops",
+            advice=f'give strings={{{name!r}: "object"}}',
         )
     return np.array([value or "" for value in objects], dtype=str)
 
@@ -71,7 +72,8 @@ def as_vocabulary(name: str, column: _native.Column, vocabulary: Sequence[Any]) 
     if unknown.any():
         word = words[int(codes[int(unknown.argmax())])]
         raise InvalidRequest(
-            f"column {name!r} holds {word!r}, which is not in the list of its words", advice='add it to the list, or give "codes" and map the words yourself'
+            f"column {name!r} holds {word!r}, which is not in the list of its words",
+            advice='add it to the list, or give "codes" and map the words yourself',
         )
     return np.maximum(answer, 0)
 
@@ -139,5 +141,7 @@ def _fitting(name: str, type_name: str, dtype: Any, choice: Any) -> Any:
         except (TypeError, ValueError, OverflowError):
             fits = False
     if not fits:
-        raise InvalidRequest(f"nulls={choice!r} does not fit column {name!r} ({type_name})", advice=f"give nulls={{{name!r}: VALUE}} with a value of that type")
+        raise InvalidRequest(
+            f"nulls={choice!r} does not fit column {name!r} ({type_name})", advice=f"give nulls={{{name!r}: VALUE}} with a value of that type"
+        )
     return value

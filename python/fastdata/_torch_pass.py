@@ -116,7 +116,8 @@ def decide_pinning(choice: bool | Literal["auto"], *, worker: bool, cuda: bool) 
         raise InvalidRequest(f"pin_memory is {choice!r}", advice='give True, False or "auto"')
     if choice and worker:
         raise InvalidRequest(
-            "pin_memory=True in a DataLoader worker, which cannot pin", advice='give it to the loader: DataLoader(..., pin_memory=True), and "auto" to the Dataset'
+            "pin_memory=True in a DataLoader worker, which cannot pin",
+            advice='give it to the loader: DataLoader(..., pin_memory=True), and "auto" to the Dataset',
         )
     if choice and not cuda:
         raise InvalidRequest("pin_memory=True, and torch sees no CUDA device", advice='leave it at "auto"')

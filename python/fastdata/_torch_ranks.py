@@ -1,7 +1,8 @@
 """A reader's place among ranks and workers, and what the processes of a run share.
 
-Contract: all ranks of a process group read the snapshot of its first, with the same settings, or one of them says why not. Worker processes see the epoch that
-was set, and the next ones of a rank what earlier ones took up: a small tensor in shared memory, which outlives them and persistent workers see at once.
+Contract: all ranks of a process group read the snapshot of its first, with the same settings, or one of them says why not. Worker processes see the
+epoch that was set, and the next ones of a rank what earlier ones took up: a small tensor in shared memory, which outlives them and persistent workers
+see at once.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def place_in_world(run: Run, rank: int | None, world: int | None, group: Any, se
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(group), dist.get_world_size(group), _agreed(run, group, {**settings, "lanes": run.lanes, "seed": run.seed})
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InvalidRequest(f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and there is no process group: every rank would read all rows", advice=_ADVICE)
+        raise InvalidRequest(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and there is no process group: every rank would read all rows", advice=_ADVICE
+        )
     return 0, 1, run
 
 
@@ -58,7 +61,9 @@ def _agreed(run: Run, group: Any, settings: dict[str, Any]) -> Run:
     pin, theirs = said[0]
     for name, value in settings.items():
         if theirs[name] != value:
-            raise InvalidRequest(f"{name} is {value!r} on rank {dist.get_rank(group)} and {theirs[name]!r} on rank 0", advice=f"give all ranks the same {name}")
+            raise InvalidRequest(
+                f"{name} is {value!r} on rank {dist.get_rank(group)} and {theirs[name]!r} on rank 0", advice=f"give all ranks the same {name}"
+            )
     return run if first else run.with_pin(pin)
 
 

@@ -1,8 +1,8 @@
 """States of `fastdata.torch.Dataset`: what a checkpoint holds, and how the states of one world become that of another.
 
-Contract: a state is a flat dict of texts and numbers. `cursor` is that of the reader it was taken from, who knows the rows of its own lanes only; it may go on with
-it alone, for `left` more batches, so that all readers still take the same number of steps. Any other world needs the states of all readers, merged:
-a `whole` state, whose cursor holds every lane.
+Contract: a state is a flat dict of texts and numbers. `cursor` is that of the reader it was taken from, who knows the rows of its own lanes only; it
+may go on with it alone, for `left` more batches, so that all readers still take the same number of steps. Any other world needs the states of all
+readers, merged: a `whole` state, whose cursor holds every lane.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def _check_complete(places: list[Place]) -> None:
     for rank in range(worlds[0]):
         mine = [place for place in places if place.rank == rank]
         if not mine:
-            raise InvalidRequest(f"the state of rank {rank} of {worlds[0]} is missing: its rows would come twice", advice="give the states of all ranks")
+            raise InvalidRequest(
+                f"the state of rank {rank} of {worlds[0]} is missing: its rows would come twice", advice="give the states of all ranks"
+            )
         counts = sorted({place.workers for place in mine})
         if len(counts) > 1:
             raise InvalidRequest(f"states of rank {rank} with {' and '.join(map(str, counts))} workers", advice="merge the states of one checkpoint")
@@ -112,4 +114,6 @@ def _check_complete(places: list[Place]) -> None:
             found = sum(place.worker == worker for place in mine)
             if found != 1:
                 what = "is missing: its rows would come twice" if not found else "is there twice"
-                raise InvalidRequest(f"the state of {Place(rank, worlds[0], worker, counts[0])} {what}", advice="give each state of one checkpoint once")
+                raise InvalidRequest(
+                    f"the state of {Place(rank, worlds[0], worker, counts[0])} {what}", advice="give each state of one checkpoint once"
+                )

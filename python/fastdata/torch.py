@@ -1,9 +1,10 @@
 """Training with torch: a table as batches of tensors, exact over ranks, workers and restarts.
 
-Problem: a training run lasts days, is killed, and goes on with another number of GPUs; it must neither lose a row nor read one twice, and all ranks must take
-the same number of steps. Contract: docs/lanes.md, docs/torch.md. Rank r of N reads the lanes congruent to r modulo N, whatever workers it has; a state is a
-small dict that torchdata's StatefulDataLoader nests, and that `merge_states` turns into one that fits any number of ranks and workers.
-How: a `Run` gives the batches, prepared by threads of its own; a `Dataset` knows its place among ranks and workers, and makes tensors of them.
+Problem: a training run lasts days, is killed, and goes on with another number of GPUs; it must neither lose a row nor read one twice, and all ranks
+must take the same number of steps. Contract: docs/lanes.md, docs/torch.md. Rank r of N reads the lanes congruent to r modulo N, whatever workers it
+has; a state is a small dict that torchdata's StatefulDataLoader nests, and that `merge_states` turns into one that fits any number of ranks and
+workers. How: a `Run` gives the batches, prepared by threads of its own; a `Dataset` knows its place among ranks and workers, and makes tensors of
+them.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ class Dataset(IterableDataset[Any]):
     """Batches of a run as dicts of tensors, for `DataLoader(dataset, batch_size=None)`, `StatefulDataLoader(dataset, batch_size=None)` or a loop.
 
     `rank` and `world` are those of torch.distributed (of `group`, where one is given), whose ranks then agree on the snapshot of its first; without a
-    process group there is one rank. Batches have `batch_rows` rows. `last`: at the end "drop" and "pad" give all ranks the same number of full batches, "uneven" gives
-    every row once. `nulls`, `strings`, `decimals` and `lists` are those of `Scan.to_torch`. `transform` is called on each batch, in the worker
-    where there are workers. `pin_memory`: "auto" pins where there is CUDA and no worker process, which cannot; its DataLoader can.
+    process group there is one rank. Batches have `batch_rows` rows. `last`: at the end "drop" and "pad" give all ranks the same number of full
+    batches, "uneven" gives every row once. `nulls`, `strings`, `decimals` and `lists` are those of `Scan.to_torch`. `transform` is called on each
+    batch, in the worker where there are workers. `pin_memory`: "auto" pins where there is CUDA and no worker process, which cannot; its DataLoader
+    can.
 
     Threads read ahead, so that `num_workers=0` is parallel already; workers pay where `transform` is slow, and each has a memory budget of its own.
     """
@@ -102,7 +104,7 @@ class Dataset(IterableDataset[Any]):
         self._shared.choose_epoch(number)
 
     def figures(self, workers: int = 0) -> Figures:
-        """What the next pass of this rank comes to, with so many DataLoader workers; counts the rows that a filter or deletes leave, once for a plan."""
+        """What the next pass of this rank comes to, with so many DataLoader workers. Counts the rows that a filter or deletes leave."""
         count = max(whole("workers", workers, least=0) or 0, 1)
         steps, dropped, repeated = 0, 0, 0
         for worker in range(count):
@@ -159,7 +161,8 @@ class Dataset(IterableDataset[Any]):
             if loaded["ended"]:
                 return
             raise InvalidRequest(
-                f"the state is in the middle of epoch {loaded['epoch']}, and set_epoch({chosen}) was called", advice=f"call set_epoch({loaded['epoch']}) first"
+                f"the state is in the middle of epoch {loaded['epoch']}, and set_epoch({chosen}) was called",
+                advice=f"call set_epoch({loaded['epoch']}) first",
             )
         run = _copied(self._given)
         run.resume(loaded["cursor"])

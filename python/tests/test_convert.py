@@ -46,8 +46,8 @@ def test_arrays_hold_the_values_of_the_rows(types: fd.Scan) -> None:
             assert found == values, name
     kinds = {name: array.dtype.str for name, array in arrays.items()}
     assert kinds == {
-        "b": "|b1", "i": "<i4", "l": "<i8", "f": "<f4", "d": "<f8", "dec": "|O", "day": "<M8[D]", "at": "<m8[us]", "ts": "<M8[us]", "tz": "<M8[us]", "s": "|O",
-        "bin": "|O", "id": "<i8", "fixed": "|O", "u": "|O",
+        "b": "|b1", "i": "<i4", "l": "<i8", "f": "<f4", "d": "<f8", "dec": "|O", "day": "<M8[D]", "at": "<m8[us]", "ts": "<M8[us]", "tz": "<M8[us]",
+        "s": "|O", "bin": "|O", "id": "<i8", "fixed": "|O", "u": "|O",
     }  # fmt: skip
 
 
@@ -84,7 +84,9 @@ def test_nulls_are_as_the_caller_chose(types: fd.Scan) -> None:
     assert isinstance(scan.to_numpy(nulls={"i": 0})["l"], np.ma.MaskedArray)
 
 
-@pytest.mark.parametrize(("column", "choice"), [("i", "nan"), ("b", "nan"), ("i", 0.5), ("i", 2**40), ("b", 5), ("i", "x"), ("i", float("nan")), ("s", "nan")])
+@pytest.mark.parametrize(
+    ("column", "choice"), [("i", "nan"), ("b", "nan"), ("i", 0.5), ("i", 2**40), ("b", 5), ("i", "x"), ("i", float("nan")), ("s", "nan")]
+)
 def test_a_fill_value_that_does_not_fit_is_refused_by_name(types: fd.Scan, column: str, choice: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -240,11 +242,11 @@ def test_fixed_lists_are_rows_of_an_array(nulls: Any, expected: Any) -> None:
     from fastdata._convert import _Walk
 
     walk = _Walk(Choices(torch=False, nulls=nulls, strings="object", decimals="object", lists="ragged"))
-    entries = dict(walk.column("v", "v", FixedList(Numbers()), None))  # type: ignore[arg-type]
+    entries = dict(walk.column("v", "v", FixedList(Numbers())))  # type: ignore[arg-type]
     assert {name: array.tolist() for name, array in entries.items()} == {"v": expected}
     refusing = _Walk(Choices(torch=True, nulls="error", strings="error", decimals="error", lists="ragged"))
     with pytest.raises(fd.InvalidRequest, match="column 'v' .* has 1 NULL"):
-        list(refusing.column("v", "v", FixedList(Numbers()), None))  # type: ignore[arg-type]
+        list(refusing.column("v", "v", FixedList(Numbers())))  # type: ignore[arg-type]
 
 
 def test_tensors_are_memory_of_their_own_and_raise_no_warning(lake: fd.Lake) -> None:
@@ -297,3 +299,13 @@ def test_arrays_of_no_rows_keep_their_types(lake: fd.Lake) -> None:
         assert arrays["id"].shape == (0,) and arrays["id"].dtype == np.int64
     need("torch")
     assert lake["py.empty"].scan(columns=["id"]).to_torch()["id"].shape == (0,)
+
+
+def test_fields_of_a_missing_struct_are_missing_even_where_they_are_required(lake: fd.Lake, iceberg: Any) -> None:
+    pa = need("pyarrow")
+    schema = pa.schema([("s", pa.struct([pa.field("x", pa.int64(), nullable=False)]))])
+    if not iceberg.table_exists("py.required"):
+        iceberg.create_table("py.required", schema).append(pa.Table.from_pylist([{"s": {"x": 5}}, {"s": None}], schema=schema))
+    scan = lake["py.required"].scan()
+    assert scan.to_numpy()["s.x"].tolist() == [5, None]
+    assert scan.to_numpy(nulls=-1)["s.x"].tolist() == [5, -1]

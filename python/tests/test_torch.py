@@ -410,8 +410,6 @@ def test_what_is_pinned_reaches_into_batches(run: fd.Run, monkeypatch: pytest.Mo
     assert len(pins) == 5
 
 
-
-
 _DDP = """
 import sys, json
 import torch, torch.distributed as dist
@@ -446,6 +444,8 @@ except fd.NotFound as error:
     refused.append(str(error))
 print(json.dumps({"ids": ids, "steps": dataset.figures().steps, "place": [dataset.rank, dataset.world], "refused": refused,
                   "weight": model.module.weight.item()}))
+del model, optimizer, loss
+dist.barrier()
 dist.destroy_process_group()
 """
 
