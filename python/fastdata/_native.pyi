@@ -7,6 +7,7 @@ child they raise `ForkError` when used.
 
 from typing import Any, Literal, final
 
+__all__: list[str]
 __version__: str
 
 # (kind, stage, message, advice, retryable) of an error of the engine; `fastdata._errors` turns it into its own class.

@@ -8,29 +8,46 @@ use crate::error::ForkError;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use std::mem::ManuallyDrop;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// How long Ctrl-C may take to be noticed.
 const SLICE: Duration = Duration::from_millis(50);
 
-static RUNTIME: Mutex<Option<(u32, &'static Runtime)>> = Mutex::new(None);
+/// The runtime of the process that made it. It lives as long as that process: interpreters end without a good moment to stop threads.
+struct Made {
+    process: u32,
+    runtime: Runtime,
+}
+
+/// No lock: a fork could find one held by a thread that it does not have.
+static MADE: AtomicPtr<Made> = AtomicPtr::new(std::ptr::null_mut());
+
+/// What was made and is never freed.
+fn known(made: *mut Made) -> Option<&'static Made> {
+    // SAFETY: it is null, or came from a box that was leaked whole.
+    #[expect(unsafe_code, reason = "an atomic holds a pointer")]
+    unsafe {
+        made.as_ref()
+    }
+}
 
 fn runtime() -> PyResult<&'static Runtime> {
-    let mut known = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     let here = std::process::id();
-    match *known {
-        Some((process, runtime)) if process == here => Ok(runtime),
-        _ => {
-            let made = Builder::new_multi_thread().enable_all().thread_name("fastdata-io").build();
-            let made = made.map_err(|e| PyRuntimeError::new_err(format!("starting the I/O threads: {e}")))?;
-            // It lives as long as the process: interpreters end without a good moment to stop threads.
-            let runtime: &'static Runtime = Box::leak(Box::new(made));
-            *known = Some((here, runtime));
-            Ok(runtime)
-        }
+    let before = MADE.load(Ordering::Acquire);
+    if let Some(made) = known(before).filter(|made| made.process == here) {
+        return Ok(&made.runtime);
     }
+    let runtime = Builder::new_multi_thread().enable_all().thread_name("fastdata-io").build();
+    let runtime = runtime.map_err(|e| PyRuntimeError::new_err(format!("starting the I/O threads: {e}")))?;
+    let made = Box::into_raw(Box::new(Made { process: here, runtime }));
+    let winner = match MADE.compare_exchange(before, made, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => made,
+        // Another thread was faster; ours idles beside its.
+        Err(other) => other,
+    };
+    known(winner).map(|made| &made.runtime).ok_or_else(|| PyRuntimeError::new_err("there are no I/O threads"))
 }
 
 /// Waits without the interpreter's lock. The future is dropped where a signal ends the wait.

@@ -1,11 +1,11 @@
 //! The batches of one rank: its lanes as batches of an exact size, with a cursor behind each.
 //!
 //! Problem: a training loop wants full batches in an order that it can take up again anywhere. Contract: which row comes next is a function of the
-//! positions of the rank's lanes alone, so a feed that begins at a cursor goes on as the one that was stopped. Within a lane rows keep its order.
+//! positions of the rank's lanes and the size of batches, so a feed that begins at a cursor goes on as the one that was stopped. Within a lane rows keep its order.
 //! Rows that repeat to fill a rank up ([`Last::Pad`]) do not move the cursor.
 //!
 //! How: the rank's lanes are cut into a few runs of neighbours. A run is read lane after lane, so that a row group which several of them have rows
-//! of is read once; the next rows always come from the run that has yielded least. Runs are read ahead by tasks of their own, and so
+//! of is read once; each batch comes from the run that has yielded least, and from the next where that run ends. Runs are read ahead by tasks of their own, and so
 //! is the feed. Where the memory does not suffice for so many runs, there are half as many from there on.
 
 use super::exact::join;
@@ -186,8 +186,10 @@ impl Work {
             None => {}
         }
         let (mut parts, mut moved, mut need) = (Vec::new(), Vec::new(), self.batch_rows);
+        // A turn ends with rows, never where a decoded batch happens to.
+        let mut turn = None;
         while need > 0 {
-            let Some((batch, lane, position)) = self.take(need).await? else { break };
+            let Some((batch, lane, position)) = self.take(need, &mut turn).await? else { break };
             need -= batch.num_rows();
             parts.push(batch);
             moved.push((lane, position));
@@ -203,18 +205,25 @@ impl Work {
         Ok(Some(Fed { batch: join(parts)?, moved }))
     }
 
-    /// Up to `most` rows of the run whose turn it is, their lane, and the position behind them; `None` when all runs are done.
-    async fn take(&mut self, most: usize) -> Result<Option<(RecordBatch, u32, LanePosition)>> {
+    /// Up to `most` rows of the run whose turn it is, their lane, and the position behind them; `None` when all runs are done. A run's `turn` goes on
+    /// until it is done.
+    async fn take(&mut self, most: usize, turn: &mut Option<usize>) -> Result<Option<(RecordBatch, u32, LanePosition)>> {
         loop {
             let count = self.runs.len();
             for run in &mut self.runs {
                 run.start(&self.source, count)?;
             }
-            let turn = self.runs.iter_mut().filter(|run| !run.lanes.is_empty()).min_by_key(|run| run.yielded);
-            let Some(run) = turn else { return Ok(None) };
+            let left = |run: &Run| !run.lanes.is_empty();
+            let at = turn.filter(|at| self.runs.get(*at).is_some_and(left)).or_else(|| {
+                let runs = self.runs.iter().enumerate().filter(|(_, run)| left(run));
+                runs.min_by_key(|(_, run)| run.yielded).map(|(at, _)| at)
+            });
+            *turn = at;
+            let Some(run) = at.and_then(|at| self.runs.get_mut(at)) else { return Ok(None) };
             let next = match run.next(&self.source, count).await {
                 Err(error) if error.kind() == ErrorKind::BudgetTooSmall && count > 1 => {
                     self.halve(&error);
+                    *turn = None;
                     continue;
                 }
                 next => next?,
@@ -261,7 +270,7 @@ impl Work {
 
     /// `need` rows from the beginning of the rank's lanes, and again from there.
     async fn repeat(&mut self, mut need: usize, parts: &mut Vec<RecordBatch>) -> Result<()> {
-        let mut fruitless = false;
+        let (mut fruitless, mut turn) = (false, None);
         while need > 0 {
             let repeats = match &mut self.repeats {
                 Some(repeats) => repeats,
@@ -279,7 +288,7 @@ impl Work {
                     self.repeats.insert(Box::new(again))
                 }
             };
-            match Box::pin(repeats.take(need)).await? {
+            match Box::pin(repeats.take(need, &mut turn)).await? {
                 Some((batch, ..)) => {
                     need -= batch.num_rows();
                     fruitless = false;
