@@ -64,7 +64,9 @@ impl Batch {
 
     fn column(&self, index: usize) -> PyResult<Column> {
         let column = self.0.columns().get(index);
-        column.map(|column| Column(Arc::clone(column))).ok_or_else(|| PyIndexError::new_err(format!("column {index} of {}", self.0.num_columns())))
+        column
+            .map(|column| Column(Arc::clone(column)))
+            .ok_or_else(|| PyIndexError::new_err(format!("column {index} of {}", self.0.num_columns())))
     }
 
     fn slice(&self, offset: usize, length: usize) -> PyResult<Batch> {

@@ -22,10 +22,7 @@ pub fn json(value: &impl Serialize) -> PyResult<String> {
 
 pub fn cursor_of(text: &str) -> PyResult<Cursor> {
     serde_json::from_str(text).map_err(|e| {
-        raised(
-            Error::invalid(Stage::Request, format!("cursor: {e}"))
-                .advice("give a cursor as it was made: cursor.to_json(), unchanged"),
-        )
+        raised(Error::invalid(Stage::Request, format!("cursor: {e}")).advice("give a cursor as it was made: cursor.to_json(), unchanged"))
     })
 }
 
@@ -78,7 +75,9 @@ impl Lake {
         let connect = async {
             let retry = retry.map_err(|e| Error::invalid(Stage::Client, format!("retry_seconds: {e}")))?;
             if certificate.is_some() != key.is_some() {
-                return Err(Error::invalid(Stage::Client, "a certificate without its key, or a key without its certificate").advice("give both"));
+                return Err(
+                    Error::invalid(Stage::Client, "a certificate without its key, or a key without its certificate").advice("give both")
+                );
             }
             let options = ConnectOptions {
                 token: token.map(Token::new).transpose()?,

@@ -101,7 +101,7 @@ impl Shard {
         Shard {
             lane: lane.number,
             rows: lane.rows(),
-            bytes: blocks().map(|block| bytes_of(block)).fold(0, u64::saturating_add),
+            bytes: blocks().map(bytes_of).fold(0, u64::saturating_add),
             files: blocks().map(|block| block.file).collect::<BTreeSet<_>>().len() as u64,
             blocks: blocks().count() as u64,
             exact_rows: None,

@@ -19,8 +19,8 @@ use fastdata_types::lanes::{Cursor, LanePosition, lanes_of_rank};
 use fastdata_types::size::batch_bytes;
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
-use futures::stream::BoxStream;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use std::collections::VecDeque;
 use std::sync::Arc;
 

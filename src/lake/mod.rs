@@ -36,7 +36,7 @@ pub struct Lake {
 #[derive(Clone)]
 enum Way {
     Embedded(Engine),
-    Served(Client),
+    Served(Box<Client>),
 }
 
 impl Lake {
@@ -48,7 +48,7 @@ impl Lake {
 
     /// Pulls from a server, `memory` bytes ahead of whoever consumes.
     pub fn served(client: Client, memory: u64) -> Lake {
-        Lake { way: Way::Served(client), shares: Shares::new(memory) }
+        Lake { way: Way::Served(Box::new(client)), shares: Shares::new(memory) }
     }
 
     /// The budget that the streams share, in bytes.

@@ -34,6 +34,7 @@ struct Inner {
     counts: OnceCell<Vec<u64>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one for each plan, behind its Arc")]
 enum Of {
     Embedded { engine: Engine, lanes: Lanes },
     Served(Plan),

@@ -62,7 +62,8 @@ impl Shares {
             return error;
         }
         let mib = |bytes: u64| bytes >> 20;
-        error.context(format!("a stream has {} of the lake's {} MiB, as {others} others are open", mib(share), mib(self.total)))
+        error
+            .context(format!("a stream has {} of the lake's {} MiB, as {others} others are open", mib(share), mib(self.total)))
             .advice("close the streams that are no longer read, or give the lake more memory")
     }
 }

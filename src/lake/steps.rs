@@ -35,7 +35,7 @@ impl Steps {
         let lanes = left.len() as u32;
         let rows = |rank: u32| -> Result<u64> {
             let owned = lanes_of_rank(lanes, rank, world)?;
-            Ok(owned.iter().filter_map(|lane| left.get(*lane as usize)).fold(0, |sum, rows| sum + rows))
+            Ok(owned.iter().filter_map(|lane| left.get(*lane as usize)).sum())
         };
         let own = rows(rank)?;
         let of_all = (0..world).map(rows).collect::<Result<Vec<u64>>>()?;

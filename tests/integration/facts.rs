@@ -159,7 +159,10 @@ fn shards_are_the_lanes_of_a_pinned_request() {
     let shuffled = ask(json!({"table": "demo.events", "shuffle": {"seed": "1"}}), 4).unwrap();
     assert_ne!(shuffled["planDigest"], answer["planDigest"]);
     let range = ask(json!({"table": "demo.events", "fromSnapshotId": first}), 2).unwrap();
-    assert_eq!(range["request"], json!({"table": "demo.events", "fromSnapshotId": first, "toSnapshotId": last, "schemaId": schema, "lanes": 2}));
+    assert_eq!(
+        range["request"],
+        json!({"table": "demo.events", "fromSnapshotId": first, "toSnapshotId": last, "schemaId": schema, "lanes": 2})
+    );
     assert_eq!(ask(range["request"].clone(), 2).unwrap(), range);
 }
 
@@ -336,7 +339,9 @@ fn other_engines_tables_show_the_same_served() {
     let table = "duck.db.name_mapping_warehouse_1_mydb_t1";
     let shards = json_of(folder.path(), &["shards", table, "-n", "2"]);
     let (snapshot, schema) = (shards["request"]["snapshotId"].as_str().unwrap(), shards["request"]["schemaId"].to_string());
-    let again = |more: &[&str]| json_of(folder.path(), &[&["shards", table, "-n", "2", "--snapshot", snapshot], more].concat())["planDigest"].clone();
+    let again = |more: &[&str]| {
+        json_of(folder.path(), &[&["shards", table, "-n", "2", "--snapshot", snapshot], more].concat())["planDigest"].clone()
+    };
     assert_eq!(again(&["--schema-id", &schema]), shards["planDigest"]);
     assert_ne!(again(&[]), shards["planDigest"]);
 }

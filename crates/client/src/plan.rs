@@ -1,8 +1,8 @@
 //! A scan as a server planned it: its schema, its lanes, and the tickets to them.
 
+use crate::Client;
 use crate::lane::LaneStream;
 use crate::status::decoded;
-use crate::Client;
 use arrow::datatypes::SchemaRef;
 use arrow_flight::{FlightDescriptor, FlightInfo, Ticket};
 use fastdata_types::lanes::{Cursor, LanePosition, PlanDigest, ShuffleKey};
@@ -134,7 +134,11 @@ impl Plan {
         }
         let again = self.client.plan(&self.request).await?;
         // Commits since then do not belong to this scan.
-        let again = if again.digest == self.digest { again } else { self.client.plan(&self.request.pinned(self.metadata.snapshot_id, self.metadata.schema_id)).await? };
+        let again = if again.digest == self.digest {
+            again
+        } else {
+            self.client.plan(&self.request.pinned(self.metadata.snapshot_id, self.metadata.schema_id)).await?
+        };
         if again.digest != self.digest {
             return Err(Error::new(ErrorKind::PlanMismatch, Stage::Client, "the scan can no longer be planned as it was begun")
                 .advice("the table's schema, the server's version or the rights on it have changed: begin the scan again"));
@@ -144,5 +148,4 @@ impl Plan {
         *renewed += 1;
         Ok(())
     }
-
 }

@@ -219,7 +219,12 @@ impl PassDecoder {
     }
 
     /// Cuts pieces where blocks end.
-    fn by_block(&mut self, pieces: VecDeque<Range<usize>>, ranges: &[Range<u64>], keep: Option<&BooleanBuffer>) -> VecDeque<(Range<usize>, u64)> {
+    fn by_block(
+        &mut self,
+        pieces: VecDeque<Range<usize>>,
+        ranges: &[Range<u64>],
+        keep: Option<&BooleanBuffer>,
+    ) -> VecDeque<(Range<usize>, u64)> {
         let first = ranges.first().map_or(0, |range| range.start);
         while self.ends.len() > 1 && self.ends.front().is_some_and(|end| *end <= first) {
             self.ends.pop_front();
