@@ -7,7 +7,22 @@ child they raise `ForkError` when used.
 
 from typing import Any, Literal, final
 
-__all__: list[str]
+__all__ = [
+    "Batch",
+    "Buffer",
+    "Column",
+    "Feed",
+    "ForkError",
+    "Lake",
+    "NativeError",
+    "Plan",
+    "Schema",
+    "Stream",
+    "__version__",
+    "merge_cursors",
+    "render_explanation",
+    "run_command",
+]
 __version__: str
 
 # (kind, stage, message, advice, retryable) of an error of the engine; `fastdata._errors` turns it into its own class.

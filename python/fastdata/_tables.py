@@ -70,10 +70,10 @@ def duckdb_table(con: duckdb.DuckDBPyConnection, name: str, stream: _native.Stre
     own = _begun(con)
     try:
         con.register(piece, stream.schema().empty())
-        con.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {piece}")
+        con.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {piece}").fetchall()
         for batch in stream:
             con.register(piece, batch)
-            con.execute(f"INSERT INTO {table} SELECT * FROM {piece}")
+            con.execute(f"INSERT INTO {table} SELECT * FROM {piece}").fetchall()
         if own:
             con.commit()
     except BaseException as error:
@@ -82,6 +82,8 @@ def duckdb_table(con: duckdb.DuckDBPyConnection, name: str, stream: _native.Stre
         # DuckDB wraps Ctrl-C in an error of its own.
         if isinstance(error.__cause__, KeyboardInterrupt):
             raise error.__cause__ from None
+        if isinstance(error, RuntimeError) and "interrupted" in str(error).lower():
+            raise KeyboardInterrupt from None
         raise
     finally:
         con.unregister(piece)
@@ -90,7 +92,7 @@ def duckdb_table(con: duckdb.DuckDBPyConnection, name: str, stream: _native.Stre
 
 def _begun(con: duckdb.DuckDBPyConnection) -> bool:
     """Begins a transaction; False within one of the caller's, in which two statements have the same number."""
-    first, second = (con.execute("SELECT txid_current()").fetchone() for _ in range(2))
+    first, second = (con.execute("SELECT txid_current()").fetchall() for _ in range(2))
     if first == second:
         return False
     con.begin()

@@ -152,7 +152,7 @@ while True:
         took = time.monotonic() - began
     interrupted(error, pull)
     assert process.returncode == -signal.SIGINT or pull.endswith("capsule")
-    assert took < 3, f"{took:.1f} s"
+    assert took < 6, f"{took:.1f} s"
 
 
 WAITS = {
@@ -196,7 +196,7 @@ while True:
         _, error = process.communicate(timeout=20)
         took = time.monotonic() - began
     interrupted(error, wait)
-    assert took < 3, f"{took:.1f} s"
+    assert took < 6, f"{took:.1f} s"
 
 
 def counted_while(work: Callable[[], object]) -> tuple[int, float]:
