@@ -45,7 +45,10 @@ class Cursor:
         if not isinstance(members, dict) or "planDigest" not in members:
             raise InvalidRequest("JSON that is no cursor", advice=_ADVICE)
         shuffle = members.get("shuffle")
-        known = int(shuffle["epoch"]) if isinstance(shuffle, dict) and "epoch" in shuffle else None
+        try:
+            known = int(shuffle["epoch"]) if isinstance(shuffle, dict) and "epoch" in shuffle else None
+        except (ValueError, TypeError):
+            raise InvalidRequest("a cursor whose epoch is no number", advice=_ADVICE) from None
         epoch = members.pop("epoch", known or 0)
         if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0 or known not in (None, epoch):
             raise InvalidRequest(f"a cursor with the epoch {epoch!r}", advice=_ADVICE)

@@ -7,10 +7,10 @@ engine reports arrives as a subclass of `Error`, which also inherits the builtin
 
 from __future__ import annotations
 
+import re
 from types import TracebackType
 
 from . import _native
-from ._native import ForkError
 
 
 class Error(Exception):
@@ -144,6 +144,12 @@ class InternalError(Error, RuntimeError):
     kind = "internal"
 
 
+class ForkError(Error, RuntimeError):
+    """Something that belongs to the process this one is a fork of: threads and connections stayed there."""
+
+    kind = "invalid-request"
+
+
 class MissingPackage(Error, ImportError):
     """An optional package is not installed."""
 
@@ -187,13 +193,42 @@ def _rebuild(error: type[Error], message: str, advice: str | None, stage: str, r
     return error(message, advice=advice, stage=stage, retryable=retryable)
 
 
+# The engine's words for the command line and the protocol, and ours.
+_WORDS = [
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"--memory (\w+)", r'memory="\1"'),
+        (r"--certificate and --key", "certificate= and key="),
+        (r"--ca with the file", "ca= with the file"),
+        (r"give --token-file FILE or set FASTDATA_TOKEN", "give token= or set FASTDATA_TOKEN"),
+        (r"send the header `authorization: Bearer TOKEN`", "give token= or set FASTDATA_TOKEN"),
+        (r"give a token that the server accepts", "give token=, or set FASTDATA_TOKEN, to one that the server accepts"),
+        (r"or ask for plaintext explicitly", "or give plaintext_token=True"),
+        (r"give --from ID", "give after=ID"),
+        (r"'to' is given without 'from'", "up_to is given without after"),
+        (r"more than one of snapshot, ref, as-of and from", "more than one of snapshot, ref, as_of and after"),
+        (r"give --warehouse DIR", "give a folder to fastdata.connect"),
+        (r"`fastdata tables` lists", "lake.tables() lists"),
+        (r"--rewrite FROM=TO", '`rewrites = ["FROM=TO"]` in a fastdata.toml'),
+        (r"--allow PREFIX", '`allow = ["PREFIX"]` in a fastdata.toml'),
+    )
+]
+
+
+def _in_python(text: str) -> str:
+    for pattern, words in _WORDS:
+        text = pattern.sub(words, text)
+    return text
+
+
 def from_native(error: _native.NativeError) -> Error:
     """The exception of this package for one of the native module."""
     kind, stage, message, advice, retryable = error.args
+    message, advice = _in_python(message), advice and _in_python(advice)
     return KINDS.get(kind, InternalError)(message, advice=advice, stage=stage, retryable=retryable)
 
 
-for _error in (Error, MissingPackage, *KINDS.values()):
+for _error in (Error, ForkError, MissingPackage, *KINDS.values()):
     # Tracebacks name them as people import them.
     _error.__module__ = "fastdata"
 
@@ -205,6 +240,8 @@ class _Translated:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, _native.NativeError):
             raise from_native(error) from None
+        if isinstance(error, _native.ForkError):
+            raise ForkError(str(error), advice="call fastdata.connect again in this process, and make a new iterator") from None
 
 
 translated = _Translated()

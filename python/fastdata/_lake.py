@@ -18,10 +18,11 @@ from weakref import WeakValueDictionary
 
 from . import _native
 from ._display import html_table, size
-from ._errors import ConfigError, InvalidRequest, NotFound, translated
+from ._errors import ConfigError, Error, InvalidRequest, NotFound, translated
 from ._facts import decode
 from ._fork import planning
 from ._native import Plan
+from ._request import whole
 from ._table import Table
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -130,6 +131,7 @@ def connect(
             token=token, ca=ca, certificate=certificate, key=key, plaintext_token=plaintext_token or None, retry_seconds=retry_seconds,
         )  # fmt: skip
     budget = _budget(memory)
+    threads = whole("threads", threads, least=1, most=1024)
     if served:
         assert where is not None
         settings = _Settings(
@@ -167,6 +169,8 @@ def _uri(where: str) -> str:
         )
     if "@" in where:
         raise InvalidRequest("the server's address holds credentials", advice="leave them out and give token=... or FASTDATA_TOKEN")
+    if any(mark in where.partition("://")[2] for mark in "/?#"):
+        raise InvalidRequest("the server's address has more than host and port", advice=f"write {scheme}://HOST:PORT")
     return where
 
 
@@ -342,5 +346,9 @@ class Lake:
         return f"Lake({self.location!r}, {self.mode}{budget}{state})"
 
     def _repr_html_(self) -> str:
-        rows = [] if self._closed else [(name,) for name in self.tables()]
+        try:
+            rows = [] if self._closed else [(name,) for name in self.tables()]
+        except Error as error:
+            # Showing a variable is no place for a traceback.
+            rows = [(str(error),)]
         return html_table(repr(self), ("table",), rows)

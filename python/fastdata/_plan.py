@@ -115,7 +115,7 @@ class ScanPlan(Facts):
 
     def _rows(self) -> list[tuple[str, str]]:
         def count(name: str) -> str:
-            return number(int(self.get(name) or 0))
+            return "hidden" if self.get("rows_hidden") else number(int(self.get(name) or 0))
 
         pruned = f"{count('files_pruned_by_partition')} by partition, {count('files_pruned_by_bounds')} by column bounds"
         estimate = self.get("rows_estimated")

@@ -42,12 +42,12 @@ def scan_request(
         "asOfMs": _text(as_of_ms(as_of)),
         "fromSnapshotId": _text(whole("after", after)),
         "toSnapshotId": _text(whole("up_to", up_to)),
-        "schemaId": whole("schema_id", schema_id),
+        "schemaId": whole("schema_id", schema_id, most=2**31 - 1),
         "columns": _columns(columns),
         "filter": _words("where", where),
         "limit": _text(whole("limit", limit, least=0)),
         "sample": _sample(sample, seed),
-        "batchRows": whole("batch_rows", batch_rows, least=1),
+        "batchRows": whole("batch_rows", batch_rows, least=1, most=2**32 - 1),
         "batchBytes": _text(whole("batch_bytes", batch_bytes, least=1)),
         "order": _choice("order", order, _ORDERS),
         "strings": _choice("strings", strings, _STRINGS),
@@ -56,7 +56,7 @@ def scan_request(
     return {name: value for name, value in request.items() if value is not None}
 
 
-def whole(name: str, value: int | None, *, least: int | None = None) -> int | None:
+def whole(name: str, value: int | None, *, least: int | None = None, most: int = 2**63 - 1) -> int | None:
     """An integer of Python or NumPy, or None; anything else is refused by the name of the keyword."""
     if value is None:
         return None
@@ -66,6 +66,8 @@ def whole(name: str, value: int | None, *, least: int | None = None) -> int | No
     number = int(index())
     if least is not None and number < least:
         raise InvalidRequest(f"{name} is {number}", advice=f"give {name} of at least {least}")
+    if number > most:
+        raise InvalidRequest(f"{name} is {number}", advice=f"give {name} of at most {most}")
     return number
 
 
@@ -117,7 +119,7 @@ def _sample(fraction: float | None, seed: int) -> dict[str, Any] | None:
         return None
     if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
         raise InvalidRequest(f"sample is {fraction!r}", advice="give a fraction between 0 and 1")
-    return {"fraction": float(fraction), "seed": str(whole("seed", seed, least=0))}
+    return {"fraction": float(fraction), "seed": str(whole("seed", seed, least=0, most=2**64 - 1))}
 
 
 def _choice(name: str, value: str | None, choices: dict[str, str]) -> str | None:

@@ -71,7 +71,7 @@ class Run:
 
     def epoch(self, number: int = 0) -> Epoch:
         """An epoch from its beginning."""
-        return Epoch(self, whole("the epoch", number, least=0) or 0, None)
+        return Epoch(self, whole("the epoch", number, least=0, most=2**64 - 1) or 0, None)
 
     def resume(self, cursor: Cursor | str | bytes | Mapping[str, Any] | Iterable[Any]) -> Epoch:
         """The rest of the epoch that a cursor is of: a `Cursor`, its JSON, or a list of those of all ranks.
@@ -139,7 +139,7 @@ class Epoch:
 
     def shard(self, rank: int = 0, world: int = 1) -> EpochShard:
         """The part of rank `rank` of `world`: the lanes congruent to it. Warns where the lanes do not divide evenly."""
-        mine, ranks = whole("rank", rank) or 0, whole("world", world) or 0
+        mine, ranks = whole("rank", rank, most=2**32 - 1) or 0, whole("world", world, most=2**32 - 1) or 0
         lanes = self.run.lanes
         if not 0 <= mine < ranks:
             raise InvalidRequest(f"rank {mine} of a world of {ranks}", advice="ranks count from 0 to one less than the world's size")
@@ -194,6 +194,8 @@ class EpochShard:
             feed = epoch.run._plan(epoch.number).feed(
                 rank=self.rank, world=self.world, batch_rows=size, last=last, interleave=epoch.run.interleave, cursor=start
             )
+        if feed.steps == 0 and feed.dropped:
+            warnings.warn(f"no batch of {size} rows comes: {feed.dropped} rows of this rank are dropped; last=\"uneven\" gives them", stacklevel=2)
         return Batches(feed, epoch.number)
 
     def __repr__(self) -> str:

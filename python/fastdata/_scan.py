@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import _native
 from ._batches import Rows
 from ._display import html_table, number, size
-from ._errors import InvalidRequest, translated
+from ._errors import Error, InvalidRequest, translated
 from ._options import Progress as Choice
 from ._plan import Planner, ScanPlan, ScanStats
 from ._progress import Progress
@@ -186,8 +186,8 @@ class Scan:
 
         `window` rows are permuted together, in memory; `block` rows are read in one piece: smaller blocks mix better and cost more.
         """
-        shuffle: dict[str, Any] = {"seed": str(whole("seed", seed, least=0) or 0)}
-        for name, value in (("windowRows", whole("window", window, least=1)), ("blockRows", whole("block", block, least=1))):
+        shuffle: dict[str, Any] = {"seed": str(whole("seed", seed, least=0, most=2**64 - 1) or 0)}
+        for name, value in (("windowRows", whole("window", window, least=1, most=2**32 - 1)), ("blockRows", whole("block", block, least=1, most=2**32 - 1))):
             if value is not None:
                 shuffle[name] = value
         return Scan(self._derived(shuffle=shuffle))
@@ -199,22 +199,25 @@ class Scan:
         """
         from ._run import Run
 
-        number = whole("lanes", n, least=1)
-        together = whole("interleave", interleave, least=1)
+        number = whole("lanes", n, least=1, most=2**32 - 1)
+        together = whole("interleave", interleave, least=1, most=2**32 - 1)
         if number is None or together is None:
             raise InvalidRequest(f"lanes({n!r}, interleave={interleave!r})", advice="give numbers, or leave them out")
         return Run(self._derived(), number, together)
 
     def shards(self, n: int) -> list[Shard]:
         """`n` pieces of about equal weight, all of one snapshot, each for a task of its own; they pickle."""
-        pieces = whole("n", n, least=1)
+        pieces = whole("n", n, least=1, most=2**32 - 1)
+        if pieces is None:
+            raise InvalidRequest("n is None", advice="give the number of shards")
         if "shuffle" in self._planner.request:
             raise InvalidRequest("shards of a shuffled scan", advice="take the shards before .shuffle(...), or read it by .lanes(n)")
         self.pin()
         answer = self.lake._ask("Shards", json.dumps({"request": self._planner.request, "shards": pieces}))
         request = {**self._planner.request, "lanes": pieces}
+        hidden = bool(answer.get("rows_hidden"))
         return [
-            Shard(Planner(self.lake, request, pinned=True, digest=answer["plan_digest"]), shard, len(answer["shards"]))
+            Shard(Planner(self.lake, request, pinned=True, digest=answer["plan_digest"]), shard, len(answer["shards"]), hidden)
             for shard in answer["shards"]
         ]
 
@@ -228,7 +231,8 @@ class Scan:
         return type(self) is type(other) and isinstance(other, Scan) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        # Planning fixes the snapshot, which must not move it in a dict.
+        return hash((self.lake, self._planner.request["table"]))
 
     def _key(self) -> tuple[object, ...]:
         return (self.lake, json.dumps(self._planner.request, sort_keys=True), *(self._lanes() or ()))
@@ -249,22 +253,25 @@ class Scan:
         return f"{type(self).__name__}({self._name()!r}{members})"
 
     def _repr_html_(self) -> str:
-        return html_table(f"{type(self).__name__} of {self._name()}", None, self._members()) + self.schema._repr_html_()
+        shown = html_table(f"{type(self).__name__} of {self._name()}", None, self._members())
+        try:
+            return shown + self.schema._repr_html_()
+        except Error as error:
+            return shown + html_table("error", None, [("", str(error))])
 
 
 class Shard(Scan):
     """One of several pieces of a scan: `number` of `of`.
 
-    `rows` and `bytes` are as metadata has them, before filters and deletes; `rows` is None where a policy hides it.
+    `rows` and `bytes` are as metadata has them, before filters and deletes; None where a policy hides them.
     """
 
-    def __init__(self, planner: Planner, facts: dict[str, Any], of: int) -> None:
+    def __init__(self, planner: Planner, facts: dict[str, Any], of: int, hidden: bool = False) -> None:
         super().__init__(planner)
-        hidden = bool(facts.get("rows_hidden"))
         self.number = int(facts["lane"])
         self.of = of
         self.rows: int | None = None if hidden else int(facts["rows"])
-        self.bytes = int(facts["bytes"])
+        self.bytes: int | None = None if hidden else int(facts["bytes"])
 
     def _lanes(self) -> list[int] | None:
         return [self.number]
@@ -299,5 +306,5 @@ class Shard(Scan):
         return f"{super()._name()}, shard {self.number} of {self.of}"
 
     def __repr__(self) -> str:
-        told = "" if self.rows is None else f"about {number(self.rows)} rows, "
-        return f"Shard({self.number} of {self.of}, {told}{size(self.bytes)}, {super().__repr__()})"
+        told = "" if self.rows is None or self.bytes is None else f"about {number(self.rows)} rows, {size(self.bytes)}, "
+        return f"Shard({self.number} of {self.of}, {told}{super()._name()})"

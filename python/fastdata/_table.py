@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._display import columns_text, cut, html_table, number, size
-from ._errors import translated
+from ._errors import Error, translated
 from ._facts import Facts
 from ._request import scan_request
 from ._scan import Scan
@@ -35,9 +36,9 @@ class Description(Facts):
             ("location", str(self.get("location"))),
             ("format", f"version {self.get('format_version')}"),
             ("snapshot", f"{snapshot['snapshot_id']} ({snapshot.get('operation')})" if snapshot else "none"),
-            ("rows", number(self.get("rows") or 0) + " before deletes"),
-            ("bytes", size(self.get("bytes") or 0)),
-            ("files", f"{number(self.get('data_files') or 0)} data, {number(self.get('delete_files') or 0)} delete"),
+            ("rows", _told(self.get("rows"), number) + " before deletes"),
+            ("bytes", _told(self.get("bytes"), size)),
+            ("files", f"{_told(self.get('data_files'), number)} data, {_told(self.get('delete_files'), number)} delete"),
         ]
         rows += [(ref["kind"], f"{ref['name']} -> {ref['snapshot_id']}") for ref in self.get("refs") or []]
         rows += [("property", f"{name} = {cut(value, 100)}") for name, value in (self.get("properties") or {}).items()]
@@ -48,6 +49,11 @@ class Description(Facts):
 
     def _repr_html_(self) -> str:
         return html_table(self._title, None, self._rows()) + html_table("columns", ("id", "column", "type", ""), self._columns())
+
+
+def _told(figure: Any, shown: Callable[[int], str]) -> str:
+    """A figure of the snapshot's summary, which may lack it, or hide it."""
+    return "not told" if figure is None else shown(int(figure))
 
 
 def _column(field: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -149,4 +155,7 @@ class Table:
         return f"Table({self.name!r}, {self.lake!r})"
 
     def _repr_html_(self) -> str:
-        return self.describe()._repr_html_()
+        try:
+            return self.describe()._repr_html_()
+        except Error as error:
+            return html_table(repr(self), None, [("error", str(error))])

@@ -23,6 +23,7 @@ except ImportError:
 
 from ._choices import Choices
 from ._convert import Ragged
+from ._cursor import Cursor
 from ._errors import InvalidRequest
 from ._request import whole
 from ._run import Epoch, Last, Run
@@ -96,7 +97,7 @@ class Dataset(IterableDataset[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """The next pass reads this epoch, in the order of its own shuffle; one that was loaded and is of this epoch goes on where it was."""
-        number = whole("the epoch", epoch, least=0) or 0
+        number = whole("the epoch", epoch, least=0, most=2**64 - 1) or 0
         if self._loaded is not None and self._loaded["epoch"] != number:
             self._loaded = None
         if number != self._shared.epoch:
@@ -148,9 +149,12 @@ class Dataset(IterableDataset[Any]):
         if state is not None:
             return state
         loaded = self._resumable(0)
-        if loaded is not None:
-            return dict(loaded)
         place = self._place(0, 1)
+        if loaded is not None:
+            if self._is_mine(loaded, place) or not loaded["whole"]:
+                return dict(loaded)
+            # Merged from another world: from here on it is this rank's part of it, to be merged with the others'.
+            return make_state(Cursor.from_json(loaded["cursor"]), place, self.batch_rows, self.last, ended=loaded["ended"])
         return make_state(self._run_now().epoch(self.epoch).cursor, place, self.batch_rows, self.last, whole=True)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, RecordBatch, RecordBatchReader, StructArray, make_array};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::ffi::{FFI_ArrowSchema, to_ffi};
 use arrow::ffi_stream::FFI_ArrowArrayStream;
@@ -80,20 +80,32 @@ impl Casts {
     }
 }
 
-/// Another form of the same values: a consumer that asks for text of numbers, or for less of them, gets what there is.
+/// Whether every value has the same meaning in another type: a consumer that asks for less gets what there is.
 fn castable(own: &DataType, wanted: &DataType) -> bool {
-    let text = |ty: &DataType| match ty {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
-        DataType::Dictionary(_, values) => matches!(values.as_ref(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+    use DataType::*;
+    let text = |ty: &DataType| matches!(ty, Utf8 | LargeUtf8 | Utf8View);
+    let bytes = |ty: &DataType| matches!(ty, Binary | LargeBinary | BinaryView);
+    let same = match (own, wanted) {
+        (own, wanted) if own == wanted => true,
+        (own, Dictionary(keys, values)) => text(own) && text(values) && keys.as_ref() == &Int32,
+        (Dictionary(_, values), wanted) => text(values) && text(wanted),
+        (own, wanted) if text(own) && text(wanted) => true,
+        (own, wanted) if bytes(own) && bytes(wanted) => true,
+        (Int32, Int64) | (Float32, Float64) => true,
+        (Decimal128(digits, scale), Decimal128(more, finer)) => {
+            let whole = |digits: u8, scale: i8| i32::from(digits) - i32::from(scale);
+            finer >= scale && whole(*more, *finer) >= whole(*digits, *scale)
+        }
+        (Timestamp(TimeUnit::Microsecond, zone), Timestamp(TimeUnit::Nanosecond, other)) => zone == other,
+        (List(own) | LargeList(own), List(wanted) | LargeList(wanted)) => castable(own.data_type(), wanted.data_type()),
+        (Struct(own), Struct(wanted)) => {
+            let fields = || own.iter().zip(wanted);
+            own.len() == wanted.len()
+                && fields().all(|(own, wanted)| own.name() == wanted.name() && castable(own.data_type(), wanted.data_type()))
+        }
         _ => false,
     };
-    let bytes = |ty: &DataType| matches!(ty, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
-    let same_kind = (text(own) && text(wanted))
-        || (bytes(own) && bytes(wanted))
-        || (own.is_numeric() && wanted.is_numeric())
-        || (own.is_temporal() && wanted.is_temporal())
-        || (own.is_nested() && wanted.is_nested());
-    same_kind && can_cast_types(own, wanted)
+    same && can_cast_types(own, wanted)
 }
 
 /// One array of several rows' worth of columns, for [`super::column`].

@@ -9,12 +9,15 @@ use crate::objects;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, GenericListArray, OffsetSizeTrait, UInt32Array};
 use arrow::buffer::{BooleanBuffer, Buffer as Bytes, NullBuffer};
 use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, TimeUnit};
+use arrow::datatypes::{DataType, Decimal128Type, Int32Type, TimeUnit};
 use arrow::error::ArrowError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Arc;
+
+/// Integers up to this one are float64s exactly.
+const EXACT: u128 = 1 << 53;
 
 fn wrong(error: ArrowError) -> PyErr {
     PyValueError::new_err(error.to_string())
@@ -99,10 +102,10 @@ impl Column {
         Ok(Buffer { bytes: if writable { self.own(bytes) } else { bytes }, kind, length, writable })
     }
 
-    /// The bytes, copied where something other than this column's batch holds them.
+    /// The bytes, copied where something other than this column holds them.
     fn own(&self, bytes: Bytes) -> Bytes {
-        // This column and its batch hold the array; the array, the data made of it, and `bytes` hold the memory.
-        let ours = Arc::strong_count(&self.0) <= 2 && bytes.strong_count() <= 3;
+        // Nobody else has the array; it, the data made of it, and `bytes` hold the memory.
+        let ours = Arc::strong_count(&self.0) == 1 && bytes.strong_count() <= 3;
         if ours { bytes } else { aligned(&bytes) }
     }
 
@@ -215,16 +218,20 @@ impl Column {
     /// Of decimals: the nearest float64, NULLs as 0.
     fn floats(&self) -> PyResult<Buffer> {
         let DataType::Decimal128(_, scale) = self.0.data_type() else { return Err(self.refused("decimals")) };
-        let divisor = 10f64.powi(i32::from(*scale));
-        let decimals = self.0.as_primitive::<Decimal128Type>();
-        let exact = i32::from(*scale) <= 22;
-        let floats: Vec<f64> = match (exact, cast(&self.0, &DataType::Float64)) {
-            // A power of ten up to the 22nd is a float64; the quotient of two floats is rounded once.
-            (true, _) => decimals.iter().map(|value| value.map_or(0.0, |value| value as f64 / divisor)).collect(),
-            (false, Ok(cast)) => cast.as_primitive::<Float64Type>().iter().map(|value| value.unwrap_or(0.0)).collect(),
-            (false, Err(error)) => return Err(wrong(error)),
+        let (divisor, decimals) = (10f64.powi(i32::from(*scale)), self.0.as_primitive::<Decimal128Type>());
+        let float = |row: usize| {
+            let value = decimals.value(row);
+            if decimals.is_null(row) {
+                Ok(0.0)
+            } else if value.unsigned_abs() <= EXACT && (0..=22).contains(scale) {
+                // Both are float64s exactly, so the quotient is rounded once.
+                Ok(value as f64 / divisor)
+            } else {
+                decimals.value_as_string(row).parse()
+            }
         };
-        Ok(Buffer::owned(floats, "<f8"))
+        let floats: Result<Vec<f64>, std::num::ParseFloatError> = (0..decimals.len()).map(float).collect();
+        Ok(Buffer::owned(floats.map_err(|e| PyValueError::new_err(e.to_string()))?, "<f8"))
     }
 
     fn validity(&self) -> Option<Buffer> {

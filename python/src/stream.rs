@@ -26,11 +26,13 @@ struct Source<T> {
     /// `None` once it ended, failed, was closed, or was handed over.
     inner: Mutex<Option<T>>,
     closing: AtomicBool,
+    /// It came to its end: whoever asks on is told so again.
+    over: AtomicBool,
 }
 
 impl<T> Source<T> {
     fn new(inner: T) -> Source<T> {
-        Source { inner: Mutex::new(Some(inner)), closing: AtomicBool::new(false) }
+        Source { inner: Mutex::new(Some(inner)), closing: AtomicBool::new(false), over: AtomicBool::new(false) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<T>> {
@@ -60,7 +62,9 @@ fn next<T>(
     ask: impl AsyncFnOnce(&mut T) -> fastdata_types::Result<Option<RecordBatch>>,
 ) -> PyResult<Option<RecordBatch>> {
     let mut inner = source.lock();
-    let Some(of) = inner.as_mut() else { return Err(raised(closed())) };
+    let Some(of) = inner.as_mut() else {
+        return if source.over.load(Ordering::SeqCst) { Ok(None) } else { Err(raised(closed())) };
+    };
     let asked = wait_detached(async {
         tokio::select! {
             biased;
@@ -71,6 +75,7 @@ fn next<T>(
     match asked {
         Ok(Ok(Some(batch))) => Ok(Some(batch)),
         Ok(Ok(None)) => {
+            source.over.store(true, Ordering::SeqCst);
             inner.take();
             Ok(None)
         }
@@ -116,7 +121,8 @@ impl Stream {
 
     #[pyo3(signature = (requested_schema=None))]
     fn __arrow_c_stream__<'py>(&self, py: Python<'py>, requested_schema: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyCapsule>> {
-        let taken = self.source.get()?.lock().take().ok_or_else(|| raised(closed()))?;
+        let source = self.source.get()?;
+        let taken = py.detach(|| source.lock().take()).ok_or_else(|| raised(closed()))?;
         let casts = match requested_schema {
             Some(requested) => Casts::of(&self.schema, &capsule::requested(requested)?),
             None => None,

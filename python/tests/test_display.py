@@ -34,7 +34,7 @@ def test_reprs_say_what_things_are(lake: fd.Lake) -> None:
         (table, r"Table\('py.many', Lake\(.*\)\)"),
         (scan, r"Scan\('py.many', columns 'id', filter 'id < 10', limit '3', order 'ORDER_STABLE'\)"),
         (table.schema, r"Schema of 3 columns\n  id    Int64\n  word  Utf8\n  x     Float64"),
-        (shard, r"Shard\(1 of 4, about 1\d \d{3} rows, .*KiB, Shard\('py.many, shard 1 of 4'"),
+        (shard, r"Shard\(1 of 4, about 1\d \d{3} rows, .*KiB, py.many"),
         (run, r"Run\('py.many', 8 lanes, seed 7\)"),
         (run.epoch(2), r"Epoch\(2 of Run"),
         (run.epoch(2).shard(1, 4), r"EpochShard\(rank 1 of 4, 2 lanes, "),

@@ -24,7 +24,7 @@ REQUESTS: list[tuple[str, Callable[[fd.Table], Any], type[fd.Error], str, str]] 
     ("a snapshot that is not there", lambda t: t.scan(snapshot=17).pin(), fd.NotFound, "17", "snapshots"),
     ("a reference that is not there", lambda t: t.scan(ref="mian").pin(), fd.NotFound, "mian", "main"),
     ("two ways to choose a snapshot", lambda t: t.scan(snapshot=1, ref="main").pin(), fd.InvalidRequest, "more than one", "one of them"),
-    ("up_to without after", lambda t: t.scan(up_to=1).pin(), fd.InvalidRequest, "from", "appended after"),
+    ("up_to without after", lambda t: t.scan(up_to=1).pin(), fd.InvalidRequest, "after", "after=ID"),
     ("a time that is none", lambda t: t.scan(as_of="yesterday"), fd.InvalidRequest, "yesterday", "2026-01-31"),
     ("a text of columns", lambda t: t.scan("id"), fd.InvalidRequest, "'id'", "columns=['id']"),
     ("no columns", lambda t: t.scan([]), fd.InvalidRequest, "columns is empty", "leave columns out"),

@@ -118,11 +118,40 @@ def test_strings_come_in_the_type_asked_for(lake: fd.Lake, strings: Any) -> None
 def test_a_requested_schema_is_honoured(lake: fd.Lake) -> None:
     pa = need("pyarrow")
     scan = lake["py.many"].scan(["id", "word"])
-    wanted = pa.schema([("id", pa.int32()), ("word", pa.string_view())])
-    with pa.RecordBatchReader.from_stream(scan, schema=wanted) as reader:
-        table = reader.read_all()
-    assert table.schema.types == wanted.types and sorted(table["id"].to_pylist()) == list(range(60_000))
+    for words in (pa.string_view(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+        wanted = pa.schema([("id", pa.int64()), ("word", words)])
+        with pa.RecordBatchReader.from_stream(scan, schema=wanted) as reader:
+            table = reader.read_all()
+        assert table.schema.types == wanted.types and sorted(table["id"].to_pylist()) == list(range(60_000))
     assert [field.type for field in pa.schema(scan)] == [pa.int64(), pa.string()]
+
+
+def test_a_requested_type_that_would_lose_values_is_not_given(lake: fd.Lake) -> None:
+    pa = need("pyarrow")
+    scan = lake["tpch.lineitem"].scan(["l_orderkey", "l_extendedprice", "l_shipdate"], limit=10)
+    own = pa.schema(scan)
+    for asked in ([pa.int32()] * 3, [pa.float64(), pa.decimal128(15, 0), pa.timestamp("us")], [pa.int16(), pa.int64(), pa.string()]):
+        wanted = pa.schema(list(zip(own.names, asked, strict=True)))
+        with pa.RecordBatchReader.from_stream(scan, schema=wanted) as reader:
+            assert reader.schema.types == own.types, f"{asked}"
+            assert reader.read_all().equals(pa.table(scan))
+
+
+def test_decimals_become_the_nearest_floats(lake: fd.Lake) -> None:
+    np = need("numpy")
+    batch = next(lake["tpch.lineitem"].scan(["l_extendedprice"]).batches(rows=5000))
+    floats = np.asarray(batch["l_extendedprice"].floats())
+    assert floats.tolist() == [float(value) for value in batch.to_pydict()["l_extendedprice"]]
+
+
+def test_threads_that_share_an_iterator_all_see_its_end(lake: fd.Lake) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    for _ in range(10):
+        batches = lake["py.many"].scan(["id"]).batches(rows=5000)
+        with ThreadPoolExecutor(4) as pool:
+            rows = list(pool.map(lambda _: sum(len(batch) for batch in batches), range(4)))
+        assert sum(rows) == 60_000
 
 
 def test_arrow_and_numpy_take_the_memory_over_without_a_copy(lake: fd.Lake) -> None:

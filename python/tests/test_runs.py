@@ -95,6 +95,28 @@ def test_a_rank_sees_one_sequence_at_any_budget(lake: fd.Lake, warehouse: Path, 
             assert sequences(fd.connect(lake.location, memory=memory), shuffled) == expected, f"{shuffled=} {memory=}"
 
 
+def test_a_closed_feed_gives_its_memory_back_at_once(warehouse: Path) -> None:
+    lake = fd.connect(warehouse, memory="48MiB")
+    run = lake["tpch.lineitem"].scan().shuffle(seed=7, window=10_000).lanes(8)
+    for _ in range(30):
+        batches = run.epoch(0).batches(1000, "uneven")
+        next(batches)
+        batches.close()
+
+
+def test_memory_that_does_not_suffice_is_an_error_and_no_other_order(warehouse: Path) -> None:
+    scan = fd.connect(warehouse, memory="24MiB")["tpch.lineitem"].scan().shuffle(seed=7, window=20_000)
+    with pytest.raises(fd.BudgetTooSmall) as caught:
+        list(scan.lanes(8, interleave=4).epoch(0).batches(1000, "uneven"))
+    assert "4 places" in str(caught.value) and "interleave=1" in str(caught.value), caught.value
+    assert sum(len(batch) for batch in scan.lanes(8, interleave=1).epoch(0).batches(1000, "uneven")) == 600_572
+
+
+def test_an_epoch_without_a_full_batch_warns(run: fd.Run) -> None:
+    with pytest.warns(UserWarning, match="uneven"):
+        assert list(run.epoch(0).batches(10_000_000)) == []
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_kill_and_resume_on_other_worlds_gives_every_row_once_in_lane_order(run: fd.Run, seed: int) -> None:
     chance = random.Random(seed)

@@ -59,6 +59,17 @@ def test_a_run_resumes_where_it_broke(own_server: Server, embedded: fd.Lake) -> 
         assert [key for key in seen if lane_of[key] == number] == lane
 
 
+def test_an_epoch_that_begins_while_the_server_is_away_waits_for_it(own_server: Server) -> None:
+    run = opened(own_server, 60).shuffle(3, window=5000).lanes(8)
+    next(run.epoch(0).batches(2000, "uneven"))
+    own_server.kill()
+    restart = threading.Timer(4, own_server.start)
+    restart.start()
+    batches = run.epoch(0).batches(2000, "drop")
+    restart.join()
+    assert batches.steps == ROWS // 2000 and len(next(batches)) == 2000
+
+
 @pytest.mark.parametrize("pull", ["batches", "feed", "polars", "duckdb"])
 def test_a_server_that_stays_away_is_unavailable_after_the_time_given(own_server: Server, pull: str) -> None:
     import duckdb

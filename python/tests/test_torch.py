@@ -261,6 +261,21 @@ def test_workers_may_be_spawned(lake: fd.Lake) -> None:
     assert sorted(read + everything(DataLoader(dataset, batch_size=None))) == list(range(60_000))
 
 
+def test_states_taken_before_the_first_batch_of_a_resumed_run_merge(run: fd.Run) -> None:
+    first = ft.Dataset(run, batch_rows=50, last="uneven", rank=0, world=1)
+    seen = take(first, 4)
+    merged = ft.merge_states([first.state_dict()])
+    for begun in ((), (0,), (0, 1)):
+        again = [ft.Dataset(run, batch_rows=50, last="uneven", rank=rank, world=2) for rank in range(2)]
+        for dataset in again:
+            dataset.load_state_dict(merged)
+        more = [value for rank in begun for value in take(again[rank], 2)]
+        last = ft.Dataset(run, batch_rows=50, last="uneven", rank=0, world=1)
+        last.load_state_dict(ft.merge_states([dataset.state_dict() for dataset in again]))
+        everyone = seen + more + everything(last)
+        assert len(everyone) == len(set(everyone)) == sum(run.epoch(0).counts()), f"{begun=}"
+
+
 def test_an_incomplete_set_of_states_is_refused(run: fd.Run) -> None:
     readers = loaders(run, 3, 0)
     for loader in readers:

@@ -6,7 +6,7 @@
 //!
 //! How: the rank's lanes are cut into a few runs of neighbours. A run is read lane after lane, so that a row group which several of them have rows
 //! of is read once; each batch comes from the run that has yielded least, and from the next where that run ends. Runs are read ahead by tasks of their own, and so
-//! is the feed. Where the memory does not suffice for so many runs, there are half as many from there on.
+//! is the feed. Each run has an equal part of the memory: where that does not suffice the feed fails, rather than give another order.
 
 use super::exact::join;
 use super::planned::{LaneMeans, LaneRows, Planned};
@@ -23,6 +23,9 @@ use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// A batch is held in memory whole.
+const MOST_BATCH_ROWS: usize = 1 << 24;
 
 #[derive(Debug, Clone)]
 pub struct FeedOptions {
@@ -50,6 +53,8 @@ pub struct Feed {
     pub steps: Option<Steps>,
     cursor: Cursor,
     batches: BoxStream<'static, Result<Fed>>,
+    /// Given back when the feed is dropped, whenever its tasks end.
+    _share: Share,
 }
 
 impl Feed {
@@ -72,6 +77,10 @@ impl Planned {
         if options.batch_rows == 0 || options.interleave == 0 {
             return Err(Error::invalid(Stage::Request, "batches of 0 rows, or 0 places to read at a time").advice("give at least 1"));
         }
+        if options.batch_rows > MOST_BATCH_ROWS {
+            return Err(Error::invalid(Stage::Request, format!("batches of {} rows", options.batch_rows))
+                .advice(format!("a batch has {MOST_BATCH_ROWS} rows at most")));
+        }
         let cursor = options.cursor.clone().unwrap_or_else(|| self.start());
         self.check(&cursor)?;
         let owned = lanes_of_rank(self.lanes(), options.rank, options.world)?;
@@ -84,7 +93,8 @@ impl Planned {
         };
         let share = self.share()?;
         let stats = Arc::new(StatsCollector::default());
-        let queue = share.bytes() / 8;
+        let share_bytes = share.bytes();
+        let queue = share_bytes / 8;
         let work = Work {
             runs: Run::of(&owned, options.interleave, |lane| cursor.position(lane)),
             source: Source { planned: self.clone(), stats: Arc::clone(&stats), bytes: share.bytes() - queue },
@@ -93,11 +103,21 @@ impl Planned {
             steps_left: steps.map(|steps| steps.batches),
             repeats: None,
             owned,
-            _share: Some(share),
         };
+        let (shares, given, places) = (self.shares(), share_bytes, work.runs.len());
         let batches = futures::stream::try_unfold(work, |mut work| async move { Ok(work.next().await?.map(|fed| (fed, work))) });
+        let explained = move |error: Error| match error.kind() {
+            ErrorKind::BudgetTooSmall if places > 1 => shares
+                .explained(
+                    error.context(format!("each of the {places} places that the rank reads at has a part of {} MiB", given >> 20)),
+                    given,
+                )
+                .advice("give the lake more memory, or read at fewer places (interleave=1), or shuffle smaller windows"),
+            _ => shares.explained(error, given),
+        };
+        let batches = batches.map_err(explained);
         let batches = ahead(batches, queue, |fed: &Fed| batch_bytes(&fed.batch), "preparing batches".to_owned());
-        Ok(Feed { schema: Arc::clone(self.schema()), stats, steps, cursor, batches })
+        Ok(Feed { schema: Arc::clone(self.schema()), stats, steps, cursor, batches, _share: share })
     }
 }
 
@@ -174,8 +194,6 @@ struct Work {
     steps_left: Option<u64>,
     /// The rank's rows once more, while it is padded.
     repeats: Option<Box<Work>>,
-    /// Held as long as the work.
-    _share: Option<Share>,
 }
 
 impl Work {
@@ -220,14 +238,7 @@ impl Work {
             });
             *turn = at;
             let Some(run) = at.and_then(|at| self.runs.get_mut(at)) else { return Ok(None) };
-            let next = match run.next(&self.source, count).await {
-                Err(error) if error.kind() == ErrorKind::BudgetTooSmall && count > 1 => {
-                    self.halve(&error);
-                    *turn = None;
-                    continue;
-                }
-                next => next?,
-            };
+            let next = run.next(&self.source, count).await?;
             let Some(LaneRows { lane, batch, position: behind }) = next else {
                 (run.rows, run.lanes) = (None, VecDeque::new());
                 continue;
@@ -253,21 +264,6 @@ impl Work {
         }
     }
 
-    /// Goes on with half as many runs.
-    fn halve(&mut self, why: &Error) {
-        let runs = std::mem::take(&mut self.runs);
-        tracing::debug!(runs = runs.len(), %why, "reading at fewer places");
-        let mut runs = runs.into_iter();
-        while let Some(mut run) = runs.next() {
-            (run.rows, run.pending) = (None, None);
-            if let Some(next) = runs.next() {
-                run.yielded += next.yielded;
-                run.lanes.extend(next.lanes);
-            }
-            self.runs.push(run);
-        }
-    }
-
     /// `need` rows from the beginning of the rank's lanes, and again from there.
     async fn repeat(&mut self, mut need: usize, parts: &mut Vec<RecordBatch>) -> Result<()> {
         let (mut fruitless, mut turn) = (false, None);
@@ -283,7 +279,6 @@ impl Work {
                         last: Last::Uneven,
                         steps_left: None,
                         repeats: None,
-                        _share: None,
                     };
                     self.repeats.insert(Box::new(again))
                 }

@@ -22,7 +22,7 @@ use crate::engine::Engine;
 use crate::facts::{self, actions};
 use fastdata_client::Client;
 use fastdata_types::listing::TableEntry;
-use fastdata_types::{Error, Result, ScanRequest, Stage};
+use fastdata_types::{Error, ErrorKind, Result, ScanRequest, Stage};
 use shares::Shares;
 use std::sync::Arc;
 
@@ -59,6 +59,10 @@ impl Lake {
     /// Every table, or those of one namespace (`ns` or `catalog.ns`).
     pub async fn tables(&self, namespace: Option<&str>) -> Result<Vec<TableEntry>> {
         match &self.way {
+            Way::Embedded(engine) if engine.catalogs().is_empty() => {
+                Err(Error::new(ErrorKind::Config, Stage::Config, "no catalog is configured")
+                    .advice("give --warehouse DIR, or name catalogs in fastdata.toml"))
+            }
             Way::Embedded(engine) => facts::tables(engine, namespace).await,
             Way::Served(client) => client.tables(namespace).await,
         }

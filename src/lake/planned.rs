@@ -174,6 +174,10 @@ impl Planned {
         }
     }
 
+    pub(super) fn shares(&self) -> Arc<Shares> {
+        Arc::clone(&self.0.shares)
+    }
+
     pub(super) fn share(&self) -> Result<Share> {
         self.0.shares.take()
     }
@@ -270,7 +274,7 @@ impl Planned {
             }
             Of::Served(plan) => {
                 let asked = ShardsRequest { request: self.facts().request, shards: self.lanes(), exact: true };
-                let answer = plan.client().action(Shards::ACTION, asked.to_bytes()?).await?;
+                let answer = plan.client().patient_action(Shards::ACTION, asked.to_bytes()?).await?;
                 let answer: Shards = facts::parsed(&answer, Shards::ACTION)?;
                 if answer.plan_digest != plan.digest {
                     return Err(Error::new(ErrorKind::PlanMismatch, Stage::Client, "the server counts the lanes of another plan")

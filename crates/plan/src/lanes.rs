@@ -23,6 +23,9 @@ pub const NAME_MAPPING: &str = "schema.name-mapping.default";
 /// A lane has so many parts where its rows allow: it can be split between them, and going on reads again what comes before in one of them.
 const LEAST_PARTS: u64 = 4;
 
+/// Each is a few hundred bytes of a plan, whoever asks for them.
+const MOST_WINDOWS: u64 = 1 << 20;
+
 /// A scan that asks for no lanes and no order has at most this many ...
 const DEFAULT_LANES: u64 = 4;
 /// ... of about so many bytes each, and of whole blocks: they are there to be pulled side by side.
@@ -43,6 +46,9 @@ pub fn lanes(plan: &ScanPlan, request: &ScanRequest, filters: &[&str]) -> Result
         // Nobody chose their number, so they need not be equal.
         None => whole(blocks, u64::from(count)),
     };
+    if let Some(shuffle) = request.shuffle {
+        check_windows(plan, &stretches, &shuffle)?;
+    }
     let parts = |blocks: Vec<Block>| match request.shuffle {
         Some(shuffle) => windows(plan, &blocks, &shuffle),
         None => {
@@ -78,6 +84,19 @@ fn finer(plan: &ScanPlan, request: &ScanRequest) -> Result<Vec<Block>> {
         blocks.extend((0..pieces).map(|piece| share_of(block, rows, at(piece), at(piece + 1))));
     }
     Ok(blocks)
+}
+
+fn check_windows(plan: &ScanPlan, stretches: &[Vec<Block>], shuffle: &Shuffle) -> Result<()> {
+    let rows = stretches.iter().flatten().map(|block| rows_of(plan, block)).fold(0, u64::saturating_add);
+    let windows = rows / shuffle.window_rows().max(1);
+    if windows > MOST_WINDOWS {
+        return Err(Error::limit(
+            Stage::Plan,
+            format!("{rows} rows in windows of {} are {windows} windows, and a plan has {MOST_WINDOWS} at most", shuffle.window_rows()),
+        )
+        .advice("shuffle larger windows"));
+    }
+    Ok(())
 }
 
 fn check_count(blocks: u64) -> Result<()> {

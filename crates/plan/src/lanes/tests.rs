@@ -108,6 +108,15 @@ async fn windows_have_at_most_the_rows_asked_for_and_are_in_table_order() {
 }
 
 #[tokio::test]
+async fn more_windows_than_a_plan_holds_are_refused() {
+    let plan = plan_of(&[(1 << 30, 1000, vec![])]).await;
+    let shuffle = |window| request(64, Some(Shuffle { window_rows: Some(window), ..Shuffle::default() }));
+    let error = lanes(&plan, &shuffle(1000), &[""]).unwrap_err();
+    assert!(error.kind() == fastdata_types::ErrorKind::LimitExceeded && error.message().contains("windows of 1000"), "{error}");
+    assert!(lanes(&plan, &shuffle(100_000), &[""]).is_ok());
+}
+
+#[tokio::test]
 async fn seed_and_epoch_permute_blocks_and_leave_the_digest() {
     let plan = plan_of(&[(10_000, 1000, vec![])]).await;
     let of = |seed, epoch| {
