@@ -2,7 +2,7 @@
 //!
 //! Contract: a wait holds no interpreter lock, and ends within [`SLICE`] of a signal that Python answers with an exception. There is one set of I/O
 //! threads for a process; a fork has none of its parent's threads, so it gets a set of its own, and what belonged to the parent's is
-//! refused ([`Here::check`]) and never torn down here.
+//! refused ([`Here::get`]) and never torn down here.
 
 use crate::error::ForkError;
 use pyo3::exceptions::PyRuntimeError;
