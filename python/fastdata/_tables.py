@@ -62,7 +62,7 @@ def pandas_frame(batches: list[_native.Batch], schema: Schema, options: dict[str
 def duckdb_table(con: duckdb.DuckDBPyConnection, name: str, stream: _native.Stream) -> duckdb.DuckDBPyRelation:
     """Makes the table batch by batch, in one transaction where none is open yet."""
     try:
-        import duckdb  # noqa: F401
+        import duckdb
     except ImportError:
         raise needs("duckdb", "duckdb") from None
     table = '"' + name.replace('"', '""') + '"'
@@ -82,7 +82,8 @@ def duckdb_table(con: duckdb.DuckDBPyConnection, name: str, stream: _native.Stre
         # DuckDB wraps Ctrl-C in an error of its own.
         if isinstance(error.__cause__, KeyboardInterrupt):
             raise error.__cause__ from None
-        if isinstance(error, RuntimeError) and "interrupted" in str(error).lower():
+        told = str(error)
+        if isinstance(error, RuntimeError | duckdb.Error) and ("interrupted" in told.lower() or "KeyboardInterrupt" in told):
             raise KeyboardInterrupt from None
         raise
     finally:
