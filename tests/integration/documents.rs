@@ -315,6 +315,29 @@ fn measurements_are_those_of_the_committed_results() {
     }
 }
 
+#[test]
+fn figures_of_peers_are_those_of_the_committed_results() {
+    let text = std::fs::read_to_string(root().join("docs/performance.md")).unwrap();
+    let result = std::fs::read(root().join("benches/results/python-peers.json")).unwrap();
+    let result: serde_json::Value = serde_json::from_slice(&result).unwrap();
+    let mut rows = 0;
+    for (table, measured) in result["tables"].as_object().unwrap() {
+        for kind in ["stream", "materialise"] {
+            for (contender, figures) in measured.get(kind).and_then(|of| of.as_object()).into_iter().flatten() {
+                let figure = |name: &str| figures[name].as_f64().unwrap();
+                let (seconds, cpu) = (figure("seconds"), figure("cpu_seconds"));
+                let row = format!("| {table} | {kind} | {contender} | {seconds:.2} | {cpu:.2} | {} |", figures["peak_mib"]);
+                assert!(text.lines().any(|line| line == row), "docs/performance.md should say\n{row}");
+                rows += 1;
+            }
+        }
+    }
+    assert!(rows >= 20);
+    for said in result["versions"].as_array().unwrap() {
+        assert!(text.contains(said.as_str().unwrap()), "docs/performance.md should say {said}");
+    }
+}
+
 /// Rows of the first table of docs/operations.md whose head begins so, cell by cell.
 fn operations(head: &str) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
