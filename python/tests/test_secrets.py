@@ -79,7 +79,7 @@ def test_a_shard_takes_the_token_of_the_process_that_reads_it(guarded: tuple[Ser
     sent = [pickle.dumps(shard).hex() for shard in shards]
     assert sum(int(python(script, hexed, FASTDATA_TOKEN=token).stdout) for hexed in sent) == 1000
     refused = python(script, sent[0], check=False)
-    assert refused.returncode == 1 and "fastdata.Unauthenticated" in refused.stderr and "give a token" in refused.stderr
+    assert refused.returncode == 1 and "fastdata.Unauthenticated" in refused.stderr and "give token=, or set FASTDATA_TOKEN" in refused.stderr
     assert token not in refused.stderr
     wrong = python(script, sent[0], check=False, FASTDATA_TOKEN=CANARY)
     assert "Unauthenticated" in wrong.stderr and CANARY not in wrong.stderr
