@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the Python package beside other readers of Iceberg on the reference tables, and checks that all return the same rows.
 
-usage: python_peers.py WAREHOUSE BINARIES ROUNDS [TABLE...]. Prints a JSON report; `make bench-python` runs it.
+usage: python_peers.py WAREHOUSE BINARIES ROUNDS REPORT [TABLE...]. Writes REPORT, a JSON file, anew after each table; `make bench-python` runs it.
 
 Problem: who streams a table and who materialises it pays for different things, and a reader that loses rows is quick. Contract: two kinds of pull, kept
 apart: `stream` takes every batch and drops it, `materialise` holds the whole table at the end. Each run is a process of its own, the contenders take turns,
@@ -201,7 +201,7 @@ def summary(results):
     return figures
 
 
-def main(warehouse, binaries, rounds, tables):
+def main(warehouse, binaries, rounds, path, tables):
     warehouse, binary, floor = os.path.abspath(warehouse), f"{binaries}/fastdata", f"{binaries}/examples/decode_floor"
     said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     report = {
@@ -231,12 +231,13 @@ def main(warehouse, binaries, rounds, tables):
                     if round_number > 0:  # the first round warms the page cache
                         results[contender].append(result)
             entry[kind] = {contender: summary(runs) for contender, runs in results.items()}
-            print(f"{table}, {kind}: {json.dumps(entry[kind])}", file=sys.stderr, flush=True)
-    print(json.dumps(report, indent=1))
+            print(f"{table}, {kind}: {json.dumps(entry[kind])}", flush=True)
+            with open(path, "w") as file:
+                print(json.dumps(report, indent=1), file=file)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "--one":
         one(*sys.argv[2:])
     else:
-        main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:])
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5:])

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the Python package, embedded and served, beside pyiceberg, Polars and Daft on the reference tables; prints a JSON report.
+# Measures the Python package, embedded and served, beside pyiceberg, Polars and Daft on the reference tables: benches/results/python-peers.json.
 # usage: bench-python.sh [ROUNDS [TABLE...]]; FASTDATA_BENCH_TABLES names a warehouse made by bench/make_tables.py of the shared folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,4 +15,4 @@ folder=$profile
 [ "$profile" = dev ] && folder=debug
 rounds=${1:-5}
 [ $# -gt 0 ] && shift
-exec "$environment/bin/python" benches/python_peers.py "$tables" "${CARGO_TARGET_DIR:-$cache/target}/$folder" "$rounds" "$@"
+exec "$environment/bin/python" benches/python_peers.py "$tables" "${CARGO_TARGET_DIR:-$cache/target}/$folder" "$rounds" benches/results/python-peers.json "$@"

@@ -332,7 +332,7 @@ fn figures_of_peers_are_those_of_the_committed_results() {
             }
         }
     }
-    assert!(rows >= 20);
+    assert_eq!(rows, 36);
     for said in result["versions"].as_array().unwrap() {
         assert!(text.contains(said.as_str().unwrap()), "docs/performance.md should say {said}");
     }
