@@ -119,8 +119,6 @@ class Stream:
         """JSON of ScanStats so far; also while another consumer reads the stream, and after its end."""
     def done(self) -> bool:
         """Whether the stream came to its end, failed, or was closed."""
-    def failure(self) -> BaseException | None:
-        """What went wrong while another library read the stream, which has seen no more than its text."""
     def close(self) -> None:
         """Ends every read. Idempotent."""
 

@@ -165,7 +165,7 @@ class ScanStats(Facts):
             ("decoded", f"{number(facts['rows_decoded'])} rows, {less}"),
             ("read", f"{number(facts['files_read'])} files, {number(facts['row_groups_read'])} row groups ({pruned})"),
             ("storage", f"{size(facts['bytes_fetched'])} in {number(facts['requests'])} requests, {number(facts['retries'])} retries"),
-            ("time", f"{duration(facts['total_us'])} in all: {times}"),
+            ("time", f"{duration(facts['total_us'])} in all, the first batch after {duration(facts['first_batch_us'])}: {times}"),
         ]
 
     _title = "Scan statistics"
@@ -174,4 +174,5 @@ class ScanStats(Facts):
 _STATS = (
     "rows", "batches", "bytes_returned", "rows_decoded", "rows_deleted", "rows_filtered", "files_read", "row_groups_read", "row_groups_pruned",
     "bytes_fetched", "requests", "retries", "planning_us", "storage_us", "decode_us", "filter_us", "delete_us", "consumer_us", "total_us",
+    "first_batch_us",
 )  # fmt: skip

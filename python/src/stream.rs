@@ -93,13 +93,12 @@ pub struct Stream {
     schema: SchemaRef,
     stats: Arc<StatsCollector>,
     ended: Arc<AtomicBool>,
-    failure: Arc<Mutex<Option<PyErr>>>,
 }
 
 impl Stream {
     pub fn new(rows: lake::Rows) -> Stream {
         let (schema, stats) = (rows.schema.clone(), Arc::clone(&rows.stats));
-        Stream { source: Arc::new(Here::new(Source::new(rows))), schema, stats, ended: Arc::default(), failure: Arc::default() }
+        Stream { source: Arc::new(Here::new(Source::new(rows))), schema, stats, ended: Arc::default() }
     }
 }
 
@@ -132,7 +131,6 @@ impl Stream {
             casts,
             source: Here::new(Source::new(taken)),
             ended: Arc::clone(&self.ended),
-            failure: Arc::clone(&self.failure),
         };
         capsule::stream(py, Box::new(reader))
     }
@@ -149,12 +147,6 @@ impl Stream {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// What went wrong while another library read the stream, which has seen no more than its text.
-    fn failure(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.as_ref().map(|failure| failure.value(py).clone().into_any().unbind())
-    }
-
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let source = self.source.get()?;
         self.ended.store(true, Ordering::SeqCst);
@@ -169,7 +161,6 @@ struct Reader {
     schema: SchemaRef,
     casts: Option<Casts>,
     ended: Arc<AtomicBool>,
-    failure: Arc<Mutex<Option<PyErr>>>,
 }
 
 impl Reader {
@@ -179,24 +170,22 @@ impl Reader {
         // Whether this thread holds the interpreter's lock is the library's affair: taken here, it is given up again for the wait.
         Python::try_attach(|py| py.detach(ask)).unwrap_or_else(ask)
     }
+}
 
-    /// The error for the library, its text alone; the exception is kept for whoever called the library.
-    fn failed(&self, error: PyErr) -> ArrowError {
-        let text = Python::attach(|py| {
-            let interrupted = error.is_instance_of::<PyKeyboardInterrupt>(py);
-            let text = if interrupted { "interrupted".to_owned() } else { text_of(&error, py) };
-            if interrupted {
-                // SAFETY: sets a flag; the interrupt comes once the library has returned.
-                #[expect(unsafe_code, reason = "the interpreter's own function")]
-                unsafe {
-                    pyo3::ffi::PyErr_SetInterrupt();
-                }
-            }
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            text
-        });
-        ArrowError::ExternalError(text.into())
-    }
+/// The error for the library, which sees no more than its text.
+fn failed(error: &PyErr) -> ArrowError {
+    let text = Python::attach(|py| {
+        if !error.is_instance_of::<PyKeyboardInterrupt>(py) {
+            return text_of(error, py);
+        }
+        // SAFETY: sets a flag; the interrupt comes once the library has returned.
+        #[expect(unsafe_code, reason = "the interpreter's own function")]
+        unsafe {
+            pyo3::ffi::PyErr_SetInterrupt();
+        }
+        "interrupted".to_owned()
+    });
+    ArrowError::ExternalError(text.into())
 }
 
 impl Iterator for Reader {
@@ -206,7 +195,7 @@ impl Iterator for Reader {
         if self.ended.load(Ordering::SeqCst) {
             return None;
         }
-        let next = self.asked().map_err(|error| self.failed(error)).transpose();
+        let next = self.asked().map_err(|error| failed(&error)).transpose();
         let next = next.map(|next| match &self.casts {
             Some(casts) => casts.apply(&next?),
             None => next,

@@ -32,7 +32,7 @@ def bounded_in_time() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def nothing_from_outside() -> None:
     """Settings of whoever runs the tests do not reach them."""
-    for name in [name for name in os.environ if name.startswith("FASTDATA_") and name not in ("FASTDATA_REQUIRE", "FASTDATA_BINARY")]:
+    for name in [name for name in os.environ if name.startswith("FASTDATA_") and name not in ("FASTDATA_REQUIRE", "FASTDATA_BINARY", "FASTDATA_CACHE")]:
         del os.environ[name]
 
 
