@@ -126,6 +126,7 @@ async fn pull(mut source: Source, args: &ScanArgs, format: Format, shown: Option
             }
         }
         rows += batch.num_rows() as u64;
+        source.stats.came(batch.num_rows(), started);
         if batch.num_rows() > 0 {
             sink.write(&batch)?;
         }
@@ -189,8 +190,9 @@ fn print_stats(out: &mut impl Write, stats: &ScanStats) {
         (
             "time",
             format!(
-                "{} in all: planning {}; over all threads: storage {}, decode {}, filter {}, deletes {}; output {}",
+                "{} in all, the first batch after {}: planning {}; over all threads: storage {}, decode {}, filter {}, deletes {}; output {}",
                 text::micros(stats.total_us),
+                text::micros(stats.first_batch_us),
                 text::micros(stats.planning_us),
                 text::micros(stats.storage_us),
                 text::micros(stats.decode_us),

@@ -237,6 +237,9 @@ impl Planned {
             let (stats, shares) = (Arc::clone(&stats), Arc::clone(&shares));
             async move {
                 let next = batches.next().await.map(|next| next.map_err(|error| shares.explained(error, share.bytes())));
+                if let Some(Ok(batch)) = &next {
+                    stats.came(batch.num_rows(), begun);
+                }
                 stats.total_us.store(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
                 next.map(|next| (next, (batches, share)))
             }

@@ -175,6 +175,7 @@ impl Outgoing {
     fn put_batch(&mut self, messages: Vec<Message>, rows: u64) {
         let metadata = StreamMetadata { of: Some(StreamEvent::Position(self.position.into())) };
         self.sent.rows += rows;
+        self.stats.came(rows as usize, self.started);
         self.held.record.sent(rows, 0);
         for message in messages {
             let metadata = (message.kind == Kind::Batch).then_some(&metadata);

@@ -152,7 +152,7 @@ impl LaneStream {
             .advice("something between server and client alters data: use grpc+tls://"));
         }
         let stats = ScanStats::from(record.stats.unwrap_or_default());
-        self.stats.add_all(&ScanStats { rows: 0, batches: 0, bytes_returned: 0, total_us: 0, planning_us: 0, ..stats });
+        self.stats.add_all(&ScanStats { rows: 0, batches: 0, bytes_returned: 0, total_us: 0, planning_us: 0, first_batch_us: 0, ..stats });
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// One struct for every outlet: `--stats`, the log, the end record and metrics. Times are in microseconds; `decode`,
 /// `filter` and `delete` are summed over threads, the others are wall time.
@@ -34,6 +35,8 @@ pub struct ScanStats {
     pub total_us: u64,
     /// Making messages of batches; only a server does.
     pub wire_us: u64,
+    /// From the start of reading, planning done, to the first batch with rows; 0 where none came.
+    pub first_batch_us: u64,
 }
 
 impl ScanStats {
@@ -98,10 +101,19 @@ collector!(
     consumer_us,
     total_us,
     wire_us,
+    first_batch_us,
 );
 
 impl StatsCollector {
     pub fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// A batch of so many rows came, of what was begun then. Tells how long the first took; later ones change nothing.
+    pub fn came(&self, rows: usize, begun: Instant) {
+        if rows > 0 {
+            let took = begun.elapsed().as_micros().max(1) as u64;
+            let _ = self.first_batch_us.compare_exchange(0, took, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 }
