@@ -7,3 +7,5 @@ pub mod rest;
 pub mod s3;
 pub mod store;
 pub mod table;
+
+pub use fastdata_proxy as proxy;

@@ -4,16 +4,16 @@
 //! request's path, so `a//b` and `a/b` are two objects. Every request is logged as it came over the wire, with the status it got and what it
 //! suffered. Faults are taken from a queue, one for each request, and where that is empty drawn from a seed.
 
-mod faults;
 mod wire;
 
-pub use faults::{Change, Faults};
+pub use fastdata_proxy::{Change, Fault, Faults};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use fastdata_proxy::{Answer, Seeded};
 use futures::StreamExt;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,27 +22,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use wire::{Breaker, Wires};
-
-/// What one matching request suffers instead of, or beside, its answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// 503 SlowDown.
-    Unavailable,
-    /// 503 with a `Retry-After` of so many seconds.
-    RetryAfter(u64),
-    /// A correct head, then only so many bytes of the body, then the end of the connection.
-    Truncate(usize),
-    /// The connection is reset after so many bytes of the body; with 0 of them there is no head either.
-    Reset(usize),
-    /// No answer for so long, then the right one.
-    Hang(Duration),
-    /// 403 AccessDenied.
-    Denied,
-    /// 400 ExpiredToken.
-    ExpiredToken,
-    /// Any status with an error code.
-    Status(u16, &'static str),
-}
 
 /// One request as it came over the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +55,7 @@ struct Inner {
     objects: BTreeMap<(String, String), Stored>,
     log: Vec<Logged>,
     faults: VecDeque<Fault>,
-    seeded: Option<faults::Seeded>,
+    seeded: Option<Seeded>,
     keys: Option<BTreeSet<String>>,
     page: usize,
     puts: u64,
@@ -159,7 +138,7 @@ impl S3Server {
 
     /// From now on requests suffer what the seed holds for them, from the first request of each object on; nothing without one.
     pub fn suffer(&self, faults: Option<Faults>) {
-        self.lock().seeded = faults.map(faults::Seeded::new);
+        self.lock().seeded = faults.map(Seeded::new);
     }
 
     /// From now on only requests signed with one of these access key ids are answered.
@@ -213,7 +192,7 @@ impl Inner {
     fn decide(&mut self, method: &Method, path: &str, query: &str, headers: &HeaderMap, breaker: &Breaker) -> Verdict {
         let key_id = access_key_id(headers);
         if self.keys.as_ref().is_some_and(|keys| !key_id.is_some_and(|id| keys.contains(id))) {
-            let response = error(StatusCode::FORBIDDEN, "InvalidAccessKeyId");
+            let response = whole(Answer::error(403, "InvalidAccessKeyId"));
             return Verdict { response, pause: Duration::ZERO, fault: None };
         }
         let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
@@ -221,39 +200,26 @@ impl Inner {
         let drawn = self.seeded.as_mut().map(|seeded| seeded.draw(bucket, &key)).unwrap_or_default();
         let fault = self.faults.pop_front().or(drawn.fault);
         let pause = if let Some(Fault::Hang(pause)) = fault { pause } else { drawn.pause };
-        let response = match refusal(fault.as_ref(), breaker) {
-            Some(response) => response,
+        let changed = drawn.changed.map(|bytes| Stored { bytes, etag: Change::ETAG.to_owned() });
+        if fault == Some(Fault::Reset(0)) {
+            breaker.reset();
+        }
+        let response = match fault.as_ref().and_then(Answer::refusal) {
+            Some(answer) => whole(answer),
             None => match (method.as_str(), key.as_str()) {
                 ("GET", "") => list(self, bucket, query),
-                ("GET" | "HEAD", _) => match drawn.changed.as_ref().or_else(|| self.objects.get(&(bucket.to_string(), key))) {
-                    Some(stored) => object(stored, text(headers, header::RANGE), Cut::of(fault.as_ref(), breaker)),
-                    None => error(StatusCode::NOT_FOUND, "NoSuchKey"),
+                ("GET" | "HEAD", _) => match changed.as_ref().or_else(|| self.objects.get(&(bucket.to_string(), key))) {
+                    Some(stored) => {
+                        let answer = Answer::object(&stored.bytes, &stored.etag, text(headers, header::RANGE));
+                        response(answer, Cut::of(fault.as_ref(), breaker))
+                    }
+                    None => whole(Answer::error(404, "NoSuchKey")),
                 },
-                _ => error(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
+                _ => whole(Answer::error(405, "MethodNotAllowed")),
             },
         };
         Verdict { response, pause, fault }
     }
-}
-
-/// What is answered instead of an object.
-fn refusal(fault: Option<&Fault>, breaker: &Breaker) -> Option<Response> {
-    Some(match fault? {
-        Fault::Unavailable => error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
-        Fault::RetryAfter(seconds) => {
-            let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown");
-            response.headers_mut().insert(header::RETRY_AFTER, (*seconds).into());
-            response
-        }
-        Fault::Reset(0) => {
-            breaker.reset();
-            error(StatusCode::INTERNAL_SERVER_ERROR, "NeverSent")
-        }
-        Fault::Denied => error(StatusCode::FORBIDDEN, "AccessDenied"),
-        Fault::ExpiredToken => error(StatusCode::BAD_REQUEST, "ExpiredToken"),
-        Fault::Status(status, code) => error(StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code),
-        Fault::Truncate(_) | Fault::Reset(_) | Fault::Hang(_) => return None,
-    })
 }
 
 /// Where a body ends too early, and whether the connection is reset there or only ends.
@@ -283,47 +249,20 @@ impl Cut {
     }
 }
 
-fn object(stored: &Stored, range: Option<&str>, cut: Option<Cut>) -> Response {
-    let size = stored.bytes.len() as u64;
-    let (status, from, until) = match range.and_then(|range| range.strip_prefix("bytes=")) {
-        None => (StatusCode::OK, 0, size),
-        Some(range) => match satisfy(range, size) {
-            Some((from, until)) => (StatusCode::PARTIAL_CONTENT, from, until),
-            None => {
-                let mut response = error(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange");
-                if let Ok(value) = format!("bytes */{size}").parse() {
-                    response.headers_mut().insert(header::CONTENT_RANGE, value);
-                }
-                return response;
-            }
-        },
-    };
-    let bytes = stored.bytes.slice(from as usize..until as usize);
-    let length = bytes.len();
-    let body = match cut {
-        None => Body::from(bytes),
-        Some(cut) => cut.body(bytes),
-    };
-    let mut response = Response::builder()
-        .status(status)
-        .header(header::ETAG, &stored.etag)
-        .header(header::ACCEPT_RANGES, "bytes")
-        .header(header::CONTENT_LENGTH, length);
-    if status == StatusCode::PARTIAL_CONTENT {
-        response = response.header(header::CONTENT_RANGE, format!("bytes {from}-{}/{size}", until - 1));
-    }
-    response.body(body).unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+fn whole(answer: Answer) -> Response {
+    response(answer, None)
 }
 
-/// First byte and end of `0-9`, `5-` or `-3` in an object of `size` bytes.
-fn satisfy(range: &str, size: u64) -> Option<(u64, u64)> {
-    let (first, last) = range.split_once('-')?;
-    let (from, until) = match (first, last) {
-        ("", last) => (size.saturating_sub(last.parse().ok()?), size),
-        (first, "") => (first.parse().ok()?, size),
-        (first, last) => (first.parse().ok()?, last.parse::<u64>().ok()?.saturating_add(1).min(size)),
+fn response(answer: Answer, cut: Option<Cut>) -> Response {
+    let mut response = Response::builder().status(answer.status).header(header::CONTENT_LENGTH, answer.body.len());
+    for (name, value) in answer.headers {
+        response = response.header(name, value);
+    }
+    let body = match cut {
+        None => Body::from(answer.body),
+        Some(cut) => cut.body(answer.body),
     };
-    (from < until).then_some((from, until))
+    response.body(body).unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 fn list(inner: &Inner, bucket: &str, query: &str) -> Response {
@@ -363,11 +302,6 @@ fn list(inner: &Inner, bucket: &str, query: &str) -> Response {
     }
     xml.push_str("</ListBucketResult>");
     ([(header::CONTENT_TYPE, "application/xml")], xml).into_response()
-}
-
-fn error(status: StatusCode, code: &str) -> Response {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>made for a test</Message></Error>");
-    (status, [(header::CONTENT_TYPE, "application/xml")], body).into_response()
 }
 
 fn escape(text: &str) -> String {

@@ -60,11 +60,11 @@ impl Day {
     fn faults(self, seed: u64) -> Faults {
         let faults = |unavailable_per_mille, reset_per_mille, truncate_per_mille| Faults {
             seed,
-            latency: Duration::from_millis(seed % 7),
+            jitter: Duration::from_millis(seed % 7),
             unavailable_per_mille,
             reset_per_mille,
             truncate_per_mille,
-            change: None,
+            ..Faults::default()
         };
         match self {
             Day::Moderate | Day::Changed => faults(50, 10, 10),

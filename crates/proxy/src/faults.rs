@@ -3,26 +3,49 @@
 //! Contract: what a request suffers depends on the seed, the object and how many requests for that object came before it, so that a seed
 //! does the same again, however requests for other objects come in between.
 
-use super::{Fault, Stored};
-use axum::body::Bytes;
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+/// What one request suffers instead of, or beside, its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// 503 SlowDown.
+    Unavailable,
+    /// 503 with a `Retry-After` of so many seconds.
+    RetryAfter(u64),
+    /// A correct head, then only so many bytes of the body, then the end of the connection.
+    Truncate(usize),
+    /// The connection is reset after so many bytes of the body; with 0 of them there is no head either.
+    Reset(usize),
+    /// No answer for so long, then the right one.
+    Hang(Duration),
+    /// 403 AccessDenied.
+    Denied,
+    /// 400 ExpiredToken.
+    ExpiredToken,
+    /// Any status with an error code.
+    Status(u16, &'static str),
+}
+
 /// How bad the day is. The default is a good one.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     pub seed: u64,
     /// Before each answer, at most; anything up to it is equally likely.
-    pub latency: Duration,
+    pub jitter: Duration,
     /// Of a thousand requests, those that get 503: half of them with a `Retry-After`, of 0 or, seldom, 1 second.
     pub unavailable_per_mille: u32,
     /// Those whose connection is reset, before the answer or in it.
     pub reset_per_mille: u32,
     /// Those whose body ends too early.
     pub truncate_per_mille: u32,
+    /// Those that are answered only after `hang`.
+    pub hang_per_mille: u32,
+    pub hang: Duration,
     pub change: Option<Change>,
 }
 
@@ -33,12 +56,17 @@ pub struct Change {
     pub key: String,
     /// So many requests get the object as it was; those that fail do not count.
     pub after: u32,
-    /// What later ones see, under another ETag.
+    /// What later ones see, under [`Change::ETAG`].
     pub bytes: Bytes,
 }
 
+impl Change {
+    pub const ETAG: &str = "\"changed\"";
+}
+
+/// What the seed holds for each request, in the order they come.
 #[derive(Debug)]
-pub(super) struct Seeded {
+pub struct Seeded {
     faults: Faults,
     asked: HashMap<(String, String), Asked>,
 }
@@ -51,11 +79,13 @@ struct Asked {
 }
 
 /// What one request suffers.
-#[derive(Default)]
-pub(super) struct Drawn {
+#[derive(Debug, Default)]
+pub struct Drawn {
+    /// Before the answer.
     pub pause: Duration,
     pub fault: Option<Fault>,
-    pub changed: Option<Stored>,
+    /// What the object holds now, where it was replaced.
+    pub changed: Option<Bytes>,
 }
 
 impl Seeded {
@@ -69,13 +99,12 @@ impl Seeded {
         let mut hasher = DefaultHasher::new();
         (self.faults.seed, bucket, key, asked.requests).hash(&mut hasher);
         let mut random = StdRng::seed_from_u64(hasher.finish());
-        let pause = self.faults.latency.mul_f64(random.random_range(0.0..1.0));
+        let pause = self.faults.jitter.mul_f64(random.random_range(0.0..1.0));
         let fault = self.faults.fault(&mut random);
         let change = self.faults.change.as_ref();
         let change = change.filter(|change| change.bucket == bucket && change.key == key && asked.answered >= change.after);
         asked.answered += u32::from(fault.is_none());
-        let changed = change.map(|change| Stored { bytes: change.bytes.clone(), etag: "\"changed\"".to_owned() });
-        Drawn { pause, fault, changed }
+        Drawn { pause, fault, changed: change.map(|change| change.bytes.clone()) }
     }
 }
 
@@ -93,7 +122,11 @@ impl Faults {
         if drawn < self.reset_per_mille {
             return Some(Fault::Reset(if random.random_bool(0.5) { 0 } else { bytes }));
         }
-        (drawn - self.reset_per_mille < self.truncate_per_mille).then_some(Fault::Truncate(bytes))
+        let drawn = drawn - self.reset_per_mille;
+        if drawn < self.truncate_per_mille {
+            return Some(Fault::Truncate(bytes));
+        }
+        (drawn - self.truncate_per_mille < self.hang_per_mille).then_some(Fault::Hang(self.hang))
     }
 }
 
