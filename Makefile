@@ -10,10 +10,10 @@ export PATH := $(FASTDATA_CACHE)/tools/bin:$(PATH)
 
 BINARY := $(CARGO_TARGET_DIR)/debug/fastdata
 
-.PHONY: help build demo test lint unit deny docs wheel python-test python-lock check-features bench bench-python soak fuzz clean-demo
+.PHONY: help build demo test lint unit deny docs wheel python-test python-lock check-features bench bench-python bench-s3 soak fuzz clean-demo
 
 help: ## List the recipes
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the fastdata binary
 	cargo build --locked
@@ -62,6 +62,9 @@ bench: ## Measure scans of the reference tables against the decode floor
 
 bench-python: ## Measure the Python package beside pyiceberg, Polars and Daft
 	scripts/bench-python.sh
+
+bench-s3: ## Measure scans from MinIO, through a proxy with a latency and a bandwidth
+	scripts/bench-s3.sh
 
 clean-demo: ## Remove the example warehouse
 	rm -rf demo-warehouse

@@ -1,5 +1,6 @@
 //! Every flag of the `fastdata` command, with the help a person reads.
 
+use super::bench::BenchArgs;
 use super::demo::DemoArgs;
 use crate::config::{self, Overrides};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -141,6 +142,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Check configuration, catalogs, credentials and one small read
     Doctor(DoctorArgs),
+    /// Measure scans from an object store, through a proxy with a latency and a bandwidth
+    Bench(BenchArgs),
 }
 
 impl Command {
@@ -152,7 +155,7 @@ impl Command {
             Command::Files(args) | Command::Plan(args) | Command::Count(args) => Some(&args.server),
             Command::Shards(args) => Some(&args.plan.server),
             Command::Scan(args) => Some(&args.server),
-            Command::Serve(_) | Command::Token(_) | Command::Demo(_) | Command::Doctor(_) => None,
+            Command::Serve(_) | Command::Token(_) | Command::Demo(_) | Command::Doctor(_) | Command::Bench(_) => None,
         }
     }
 }
@@ -490,7 +493,7 @@ fn parse_limit(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "write a whole number of rows, 0 or more".to_owned())
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit {

@@ -4,6 +4,7 @@
 //! never touched. How: each table carries the property [`MARK`], first as unfinished, and with the last commit as done.
 
 mod events;
+mod ml;
 mod readings;
 mod tpch;
 
@@ -12,7 +13,7 @@ use fastdata_types::{Error, Result, Stage, TableName};
 use fastdata_write::Warehouse;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Table property: how far the table got, and at which scale.
@@ -28,7 +29,7 @@ pub struct DemoArgs {
     pub scale: f64,
 }
 
-fn parse_scale(text: &str) -> Result<f64, String> {
+pub(super) fn parse_scale(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(scale) if (0.001..=100.0).contains(&scale) => Ok(scale),
         _ => Err("a number from 0.001 to 100".to_owned()),
@@ -68,24 +69,38 @@ pub fn run(args: &DemoArgs) -> Result<()> {
     let mut examples = tpch::examples(args.scale);
     examples.push(events::example());
     examples.push(readings::example());
+    let (made, kept) = make(&warehouse, &examples, args.scale)?;
+    let folder = text::printable(&warehouse.folder().display().to_string());
+    let took = text::micros(started.elapsed().as_micros() as u64);
+    output::print(&format!("{folder}: {made} tables made, {kept} kept, in {took}\n"))
+}
+
+/// Makes the tables that measurements read: `tpch.lineitem`, `ml.embeddings`, `ml.features`. What is there already at this scale is kept.
+pub(super) fn reference_tables(folder: &Path, scale: f64) -> Result<()> {
+    let mut examples = tpch::examples(scale);
+    examples.retain(|example| example.name.name == "lineitem");
+    examples.extend(ml::examples(scale));
+    make(&Warehouse::open(folder)?, &examples, scale).map(drop)
+}
+
+/// How many were made, and how many were there.
+fn make(warehouse: &Warehouse, examples: &[Example], scale: f64) -> Result<(usize, usize)> {
     let bar = progress_bar(examples.iter().map(|e| e.rows).sum());
     let (mut made, mut kept) = (0, 0);
-    for example in &examples {
+    for example in examples {
         bar.set_message(example.name.to_string());
-        let done = format!("done, scale {}", args.scale);
-        if keep(&warehouse, &example.name, &done)? {
+        let done = format!("done, scale {scale}");
+        if keep(warehouse, &example.name, &done)? {
             bar.inc(example.rows);
             kept += 1;
             continue;
         }
-        let mut table = (example.make)(&Site { warehouse: &warehouse, name: &example.name, bar: &bar })?;
+        let mut table = (example.make)(&Site { warehouse, name: &example.name, bar: &bar })?;
         table.set_properties(&[(MARK, &done)])?;
         made += 1;
     }
     bar.finish_and_clear();
-    let folder = text::printable(&warehouse.folder().display().to_string());
-    let took = text::micros(started.elapsed().as_micros() as u64);
-    output::print(&format!("{folder}: {made} tables made, {kept} kept, in {took}\n"))
+    Ok((made, kept))
 }
 
 /// Whether the table is there and done. What an interrupted run left of it is dropped.

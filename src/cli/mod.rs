@@ -1,6 +1,7 @@
 //! The command line: flags in, rows or tables out, errors with the next step, documented exit statuses.
 
 pub mod args;
+mod bench;
 mod count;
 mod demo;
 mod doctor;
@@ -149,6 +150,7 @@ async fn dispatch(cli: &Cli) -> Result<()> {
         Command::Scan(args) => scan::run(common, args).await,
         Command::Serve(args) => serve::run(common, args).await,
         Command::Doctor(args) => doctor::run(common, args).await,
+        Command::Bench(args) => bench::run(common, args).await,
         Command::Token(args) => token::run(args),
         Command::Demo(args) => demo::run(args),
     }
