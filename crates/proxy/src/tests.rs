@@ -97,7 +97,10 @@ async fn requests_and_answers_pass_byte_for_byte_on_one_connection() {
     assert_eq!((answers, reset), (wanted.concat(), false));
     let log = proxy.take_log();
     assert_eq!(log[0].line(), "GET /a%2Fb//c bytes=0-3");
-    assert_eq!(log.iter().map(|logged| (logged.status, logged.bytes)).collect::<Vec<_>>(), [(200, 4), (200, 4), (200, 0), (200, 14), (200, 10)]);
+    assert_eq!(
+        log.iter().map(|logged| (logged.status, logged.bytes)).collect::<Vec<_>>(),
+        [(200, 4), (200, 4), (200, 0), (200, 14), (200, 10)]
+    );
     assert!(log.iter().all(|logged| logged.connection == 0 && logged.fault.is_none() && logged.ended.is_some()), "{log:?}");
     assert!(proxy.take_log().is_empty());
 }
@@ -121,7 +124,9 @@ async fn queued_faults_come_in_order_to_the_paths_they_are_for() {
     proxy.fail("/large", [Fault::Unavailable, Fault::RetryAfter(3), Fault::Status(429, "TooMany"), Fault::ExpiredToken]);
     assert!(ask(&proxy, "/other").await.contains(" 200 OK"));
     let answers = [ask(&proxy, "/large").await, ask(&proxy, "/large").await, ask(&proxy, "/large").await, ask(&proxy, "/large").await];
-    for (answer, (status, text)) in answers.iter().zip([(503, "SlowDown"), (503, "retry-after: 3"), (429, "TooMany"), (400, "ExpiredToken")]) {
+    for (answer, (status, text)) in
+        answers.iter().zip([(503, "SlowDown"), (503, "retry-after: 3"), (429, "TooMany"), (400, "ExpiredToken")])
+    {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(text), "{answer}");
         assert_eq!(length(answer), answer.split_once("\r\n\r\n").unwrap().1.len());
     }
