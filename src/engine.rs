@@ -13,6 +13,7 @@ use fastdata_types::arrow_type::arrow_schema;
 use fastdata_types::error::nearest;
 use fastdata_types::lanes::{LanePlan, LanePosition};
 use fastdata_types::stats::StatsCollector;
+use fastdata_types::store::StoreCounters;
 use fastdata_types::{
     Access, BatchStream, Catalog, Error, ErrorKind, Expr, Field, Grant, MemoryBudget, PrimitiveType, Result, ScanPlan, ScanRequest, Schema,
     Stage, TableName, TableState, Value,
@@ -249,12 +250,14 @@ impl Engine {
         request.validate()?;
         let table = self.load(&request.table).await?;
         let selection = plan::select(&table.state.metadata, request)?;
-        self.plan_selected(&table, request, selection).await
+        // The table was loaded for this plan: all that its store did was for it.
+        self.plan_selected(&table, request, selection, StoreCounters::default()).await
     }
 
     /// Plans a request at the snapshot and schema that were chosen for it before.
     pub async fn plan_at(&self, table: &Loaded, request: &ScanRequest, pin: &Pin) -> Result<ScanPlan> {
-        self.plan_selected(table, request, self.selection_at(table, request, pin)?).await
+        let before = table.state.store.counters();
+        self.plan_selected(table, request, self.selection_at(table, request, pin)?, before).await
     }
 
     /// Whether what was chosen for a request is still there.
@@ -295,7 +298,13 @@ impl Engine {
         Ok(Arc::new(arrow_schema(&visible.project(request)?, request.strings)?))
     }
 
-    async fn plan_selected(&self, table: &Loaded, request: &ScanRequest, selection: plan::Selection) -> Result<ScanPlan> {
+    async fn plan_selected(
+        &self,
+        table: &Loaded,
+        request: &ScanRequest,
+        selection: plan::Selection,
+        before: StoreCounters,
+    ) -> Result<ScanPlan> {
         let started = Instant::now();
         let Loaded { state, grant } = table.clone();
         let visible = Visible::of(&state, &grant, &selection)?;
@@ -304,6 +313,7 @@ impl Engine {
         let mut plan = plan::plan(state, request, selection, projection, filter, &self.pool).await?;
         plan.grant = grant;
         plan.report.planning_us = started.elapsed().as_micros() as u64;
+        plan.report.storage = plan.table.store.counters().since(&before);
         Ok(plan)
     }
 
@@ -346,14 +356,17 @@ impl Engine {
 
     /// The engine's own budget, and statistics that begin with the plan.
     pub fn means(&self, plan: &ScanPlan) -> Means {
-        Means { budget: Arc::clone(&self.budget), stats: Engine::stats_of(plan) }
+        let stats = Engine::stats_of(plan);
+        stats.add_store(&plan.report.storage);
+        Means { budget: Arc::clone(&self.budget), stats }
     }
 
     fn context(&self, means: Means) -> ReadContext {
         ReadContext { budget: means.budget, pool: Arc::clone(&self.pool), stats: means.stats }
     }
 
-    /// Statistics that begin with what planning took.
+    /// Statistics of one of several streams of a plan: they begin with the time that planning took, and without its requests, which would
+    /// count for each of them.
     pub fn stats_of(plan: &ScanPlan) -> Arc<StatsCollector> {
         let stats = StatsCollector::default();
         stats.planning_us.store(plan.report.planning_us, Ordering::Relaxed);

@@ -160,11 +160,12 @@ class ScanStats(Facts):
         times = ", ".join(f"{name} {duration(facts[f'{name}_us'])}" for name in spent)
         pruned = f"{number(facts['row_groups_pruned'])} pruned"
         less = f"{number(facts['rows_deleted'])} deleted, {number(facts['rows_filtered'])} filtered out"
+        again = f"{number(facts['retries'])} retries, {number(facts['hedges'])} hedges"
         return [
             ("rows", f"{number(facts['rows'])} in {number(facts['batches'])} batches, {size(facts['bytes_returned'])}"),
             ("decoded", f"{number(facts['rows_decoded'])} rows, {less}"),
             ("read", f"{number(facts['files_read'])} files, {number(facts['row_groups_read'])} row groups ({pruned})"),
-            ("storage", f"{size(facts['bytes_fetched'])} in {number(facts['requests'])} requests, {number(facts['retries'])} retries"),
+            ("storage", f"{size(facts['bytes_fetched'])} in {number(facts['requests'])} requests, {again}"),
             ("time", f"{duration(facts['total_us'])} in all, the first batch after {duration(facts['first_batch_us'])}: {times}"),
         ]
 
@@ -173,6 +174,6 @@ class ScanStats(Facts):
 
 _STATS = (
     "rows", "batches", "bytes_returned", "rows_decoded", "rows_deleted", "rows_filtered", "files_read", "row_groups_read", "row_groups_pruned",
-    "bytes_fetched", "requests", "retries", "planning_us", "storage_us", "decode_us", "filter_us", "delete_us", "consumer_us", "total_us",
+    "bytes_fetched", "requests", "retries", "hedges", "planning_us", "storage_us", "decode_us", "filter_us", "delete_us", "consumer_us", "total_us",
     "first_batch_us",
 )  # fmt: skip

@@ -64,7 +64,7 @@ pub struct Common {
     /// Decode threads [default: one per core]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
-    /// Give up after this long, e.g. 30s, 5m
+    /// Give up after this long, e.g. 30s, 5m, whatever else is being waited for [default: `timeout` of the configuration, or never]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
 }

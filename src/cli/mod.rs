@@ -110,7 +110,10 @@ fn run(cli: &Cli) -> Result<()> {
         .build()
         .map_err(|e| Error::internal(Stage::Config, format!("starting the runtime: {e}")))?;
     if !matches!(cli.command, Command::Serve(_)) {
-        runtime.spawn(watch(cli.common.timeout));
+        runtime.spawn(interrupts());
+        if let Some(timeout) = cli.common.timeout {
+            runtime.spawn(deadline(timeout, "--timeout"));
+        }
     }
     let outcome = runtime.block_on(dispatch(cli));
     // Reads that are still on the blocking pool are not waited for.
@@ -118,22 +121,26 @@ fn run(cli: &Cli) -> Result<()> {
     outcome
 }
 
-/// Ends the process at the deadline and at Ctrl-C. It runs beside the command, which may be stuck writing to a pipe nobody reads. A server
+/// Ends the process at Ctrl-C. This and the deadline run beside the command, which may be stuck writing to a pipe nobody reads. A server
 /// handles its own signals.
-async fn watch(timeout: Option<Duration>) {
-    let deadline = async {
-        match timeout {
-            Some(timeout) => tokio::time::sleep(timeout).await,
-            None => std::future::pending().await,
-        }
-    };
-    let error = tokio::select! {
-        () = deadline => Error::new(ErrorKind::DeadlineExceeded, Stage::Request, format!("not done after --timeout {:?}", timeout.unwrap_or_default()))
-            .advice("give a longer --timeout, or read less: --where, --select, --limit"),
-        _ = tokio::signal::ctrl_c() => Error::new(ErrorKind::Cancelled, Stage::Request, "interrupted"),
-    };
+async fn interrupts() {
+    let interrupted = tokio::signal::ctrl_c().await;
+    if interrupted.is_ok() {
+        end(&Error::new(ErrorKind::Cancelled, Stage::Request, "interrupted"));
+    }
+}
+
+/// Ends the process when the time is over that was given by a flag or a key of the configuration.
+async fn deadline(timeout: Duration, given_by: &'static str) {
+    tokio::time::sleep(timeout).await;
+    let error = Error::new(ErrorKind::DeadlineExceeded, Stage::Request, format!("not done after {given_by} {timeout:?}"))
+        .advice("give a longer --timeout, or read less: --where, --select, --limit");
+    end(&error);
+}
+
+fn end(error: &Error) -> ! {
     output::abandon();
-    report(&error);
+    report(error);
     std::process::exit(i32::from(error.kind().exit_code()));
 }
 
@@ -161,5 +168,8 @@ fn engine(common: &Common) -> Result<Engine> {
     let environment: Vec<(String, String)> = std::env::vars().collect();
     let settings = config::read(&common.overrides(), &environment)?;
     crate::allocator::return_early(settings.memory());
+    if let (None, Some(timeout)) = (common.timeout, settings.timeout) {
+        tokio::spawn(deadline(timeout, "timeout in the configuration,"));
+    }
     assemble::engine(&settings, common.warehouse.as_deref(), Paths::Allowed { moved: common.moved })
 }

@@ -181,10 +181,11 @@ fn print_stats(out: &mut impl Write, stats: &ScanStats) {
         (
             "storage",
             format!(
-                "{} in {} requests, {} retries",
+                "{} in {} requests, {} retries, {} hedges",
                 text::bytes(stats.bytes_fetched),
                 text::count(stats.requests),
-                text::count(stats.retries)
+                text::count(stats.retries),
+                text::count(stats.hedges)
             ),
         ),
         (

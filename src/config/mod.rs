@@ -7,6 +7,7 @@
 //! default-catalog = "lake"
 //! memory = "1GiB"
 //! threads = 8
+//! timeout = "10m"
 //! rewrites = ["s3a://warehouse/=/data/warehouse/"]
 //! allow = ["s3://shared-data/"]
 //!
@@ -24,6 +25,7 @@ use fastdata_types::{Error, ErrorKind, MemoryBudget, Result, Stage};
 use reader::Section;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use policy::{Case, EVERYONE, NamePattern, Rule};
 pub use server::{
@@ -48,6 +50,8 @@ pub struct Settings {
     pub memory: Option<u64>,
     /// Decode threads; 0 is one per core.
     pub threads: usize,
+    /// What a command may take in all, where `--timeout` does not say.
+    pub timeout: Option<Duration>,
     /// Of `fastdata serve`.
     pub server: ServerSettings,
     /// Who may see what, the first rule that matches first; without a rule everybody sees everything.
@@ -189,6 +193,11 @@ fn read_table(table: &toml::Table, origin: &str, settings: &mut Settings, proble
                 Some(threads) => settings.threads = threads,
                 None => problems.add(origin, key, "must be a number of threads, 0 for one per core"),
             },
+            "timeout" => match value.as_str().map(parse_timeout) {
+                Some(Ok(time)) => settings.timeout = Some(time),
+                Some(Err(why)) => problems.add(origin, key, why),
+                None => problems.add(origin, key, "must be a string such as \"10m\""),
+            },
             "rewrites" => settings.rewrites = rewrites_of(value, origin, key, problems),
             "allow" => settings.allow = strings_of(value, origin, key, problems),
             "catalogs" => match value.as_table() {
@@ -208,7 +217,7 @@ fn read_table(table: &toml::Table, origin: &str, settings: &mut Settings, proble
             "server" => settings.server = Section::of(value, origin, key, problems).map(server::read).unwrap_or_default(),
             "policy" => settings.policy = policy::read(value, origin, problems),
             _ => {
-                let known = ["default-catalog", "memory", "threads", "rewrites", "allow", "catalogs", "server", "policy"];
+                let known = ["default-catalog", "memory", "threads", "timeout", "rewrites", "allow", "catalogs", "server", "policy"];
                 problems.add(origin, key, reader::unknown_key(key, &known));
             }
         }
@@ -271,7 +280,7 @@ fn rewrites_of(value: &toml::Value, origin: &str, key: &str, problems: &mut Prob
     rewrites
 }
 
-/// `FASTDATA_MEMORY`, `FASTDATA_THREADS`, `FASTDATA_DEFAULT_CATALOG`, `FASTDATA_SERVER_LISTEN`, `FASTDATA_SERVER_ADMIN`, and `FASTDATA_CATALOG__NAME__S3__ENDPOINT` for property
+/// `FASTDATA_MEMORY`, `FASTDATA_THREADS`, `FASTDATA_TIMEOUT`, `FASTDATA_DEFAULT_CATALOG`, `FASTDATA_SERVER_LISTEN`, `FASTDATA_SERVER_ADMIN`, and `FASTDATA_CATALOG__NAME__S3__ENDPOINT` for property
 /// `s3.endpoint` of catalog `name`: `__` stands for a dot, `_` for a dash.
 fn read_environment(environment: &[(String, String)], settings: &mut Settings, problems: &mut Problems) {
     for (variable, value) in environment {
@@ -284,6 +293,10 @@ fn read_environment(environment: &[(String, String)], settings: &mut Settings, p
             "FASTDATA_THREADS" => match value.parse() {
                 Ok(threads) => settings.threads = threads,
                 Err(_) => problems.add(origin, variable, format!("'{value}' is no number of threads")),
+            },
+            "FASTDATA_TIMEOUT" => match parse_timeout(value) {
+                Ok(time) => settings.timeout = Some(time),
+                Err(why) => problems.add(origin, variable, why),
             },
             "FASTDATA_DEFAULT_CATALOG" => settings.default_catalog = Some(value.clone()),
             "FASTDATA_SERVER_LISTEN" => match server::parse_address(value) {
@@ -333,6 +346,11 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         return Err(wrong());
     }
     Ok(bytes as u64)
+}
+
+/// What a command may take: some time, not none.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    parse_duration(text).and_then(|time| if time.is_zero() { Err(format!("'{text}' leaves no time")) } else { Ok(time) })
 }
 
 /// Bytes of a memory budget.

@@ -58,11 +58,17 @@ fn an_unreadable_file_is_named() {
 fn flags_win_over_variables_and_variables_over_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("f.toml");
-    std::fs::write(&path, "memory = \"1GiB\"\nthreads = 3\n").unwrap();
+    std::fs::write(&path, "memory = \"1GiB\"\nthreads = 3\ntimeout = \"10m\"\n").unwrap();
     let overrides = Overrides { config: Some(path), memory: Some(7 << 20), ..Default::default() };
     let environment = [("FASTDATA_MEMORY".to_owned(), "2GiB".to_owned()), ("FASTDATA_THREADS".to_owned(), "5".to_owned())];
     let settings = load(&overrides, &environment).ok().unwrap();
-    assert_eq!((settings.memory, settings.threads), (Some(7 << 20), 5));
+    assert_eq!((settings.memory, settings.threads, settings.timeout), (Some(7 << 20), 5, Some(Duration::from_secs(600))));
+    let environment = [("FASTDATA_TIMEOUT".to_owned(), "90s".to_owned())];
+    assert_eq!(load(&overrides, &environment).ok().unwrap().timeout, Some(Duration::from_secs(90)));
+    for none in ["0s", "soon"] {
+        let environment = [("FASTDATA_TIMEOUT".to_owned(), none.to_owned())];
+        assert!(load(&overrides, &environment).err().unwrap().message().contains("FASTDATA_TIMEOUT"), "{none}");
+    }
 }
 
 #[test]

@@ -116,6 +116,7 @@ impl Plans {
                 planned = true;
                 let _turn = self.planning().await?;
                 let plan = Arc::new(engine.plan_at(table, request, pin).await?);
+                self.metrics.planning_read(&plan.report.storage);
                 Ok::<_, Error>(Arc::new(engine.lanes(plan, request)?))
             })
             .await

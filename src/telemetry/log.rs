@@ -141,6 +141,9 @@ impl Scan<'_> {
             ("deleteUs", json!(self.stats.delete_us)),
             ("wireUs", micros(self.wire)),
             ("clientUs", json!(self.stats.consumer_us)),
+            ("requests", json!(self.stats.requests)),
+            ("retries", json!(self.stats.retries)),
+            ("hedges", json!(self.stats.hedges)),
         ]
     }
 }

@@ -5,6 +5,7 @@
 //! exists from the start, with 0. Times are in seconds, sizes in bytes. docs/operations.md lists the names, and a test compares.
 
 use fastdata_types::stats::ScanStats;
+use fastdata_types::store::StoreCounters;
 use fastdata_types::{Error, ErrorKind};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -61,6 +62,7 @@ struct Figures {
     storage_requests: Counter,
     storage_bytes: Counter,
     storage_retries: Counter,
+    storage_hedges: Counter,
     stage: Family<Label, Seconds>,
     memory_total: Gauge,
     memory_in_use: Gauge,
@@ -210,6 +212,7 @@ impl Metrics {
             storage_requests: Counter::default(),
             storage_bytes: Counter::default(),
             storage_retries: Counter::default(),
+            storage_hedges: Counter::default(),
             stage: with_series("stage", STAGES),
             memory_total: Gauge::default(),
             memory_in_use: Gauge::default(),
@@ -242,6 +245,14 @@ impl Metrics {
     /// A plan that was made or found.
     pub fn planned(&self) {
         self.0.plans.get_or_create(&[("outcome", OK)]).inc();
+    }
+
+    /// What the store did for a plan that was made.
+    pub fn planning_read(&self, storage: &StoreCounters) {
+        self.0.storage_requests.inc_by(storage.requests);
+        self.0.storage_bytes.inc_by(storage.bytes);
+        self.0.storage_retries.inc_by(storage.retries);
+        self.0.storage_hedges.inc_by(storage.hedges);
     }
 
     pub fn plan_failed(&self, error: &Error) {
@@ -298,6 +309,7 @@ impl Metrics {
         self.0.storage_requests.inc_by(now.requests.saturating_sub(before.requests));
         self.0.storage_bytes.inc_by(now.bytes_fetched.saturating_sub(before.bytes_fetched));
         self.0.storage_retries.inc_by(now.retries.saturating_sub(before.retries));
+        self.0.storage_hedges.inc_by(now.hedges.saturating_sub(before.hedges));
     }
 
     /// A connection that is open for as long as the answer lives.
@@ -386,6 +398,7 @@ impl Figures {
         to.register("storage_requests", "Requests to storage", self.storage_requests.clone());
         to.register_with_unit("storage_read", "Bytes read from storage", Unit::Bytes, self.storage_bytes.clone());
         to.register("storage_retries", "Requests to storage that were repeated", self.storage_retries.clone());
+        to.register("storage_hedges", "Requests to storage that were sent beside a late one", self.storage_hedges.clone());
         to.register_with_unit("stage", "Where the time of scans went, by stage", Unit::Seconds, self.stage.clone());
         to.register_with_unit("memory_budget", "The memory budget", Unit::Bytes, self.memory_total.clone());
         to.register_with_unit("memory_in_use", "What is taken of the memory budget", Unit::Bytes, self.memory_in_use.clone());

@@ -73,7 +73,8 @@ fn our_messages_are_those_of_the_proto_files() {
         consumer_us: 19,
         total_us: 20,
         wire_us: 21,
-        first_batch_us: 22,
+        hedges: 22,
+        first_batch_us: 23,
     };
     let hint = proto::Hint { part: 1, offset: 2, check: 3 };
     let position = proto::LanePosition { rows: 4, hint: Some(hint) };

@@ -48,7 +48,7 @@ const FOREIGN_PREFIXES: [&str; 7] = ["cache.", "table-default.", "table-override
 /// Passed on to the store as they stand.
 const STORAGE_PREFIXES: [&str; 6] = ["s3.", "client.", "gcs.", "adls.", "hdfs.", "fs."];
 /// Of our own, for the store too: only the configuration sets these, no server.
-const OWN_STORAGE: [&str; 2] = ["fastdata.s3.instance-credentials", "fastdata.s3.retry-timeout"];
+const OWN_STORAGE: [&str; 3] = ["fastdata.s3.instance-credentials", "fastdata.s3.retry-timeout", "fastdata.s3.hedging"];
 const OWN_PREFIXES: [&str; 3] = ["header.", "glue.", "hive."];
 
 /// A property that configures storage or its credentials, from whoever sets it.

@@ -243,10 +243,7 @@ impl Consumer {
     fn count_requests(&mut self) {
         let now = self.scan.plan.table.store.counters();
         let before = std::mem::replace(&mut self.counters, now);
-        let stats = &self.scan.context.stats;
-        StatsCollector::add(&stats.requests, now.requests.saturating_sub(before.requests));
-        StatsCollector::add(&stats.bytes_fetched, now.bytes.saturating_sub(before.bytes));
-        StatsCollector::add(&stats.retries, now.retries.saturating_sub(before.retries));
+        self.scan.context.stats.add_store(&now.since(&before));
     }
 
     /// Stops everything that still runs.

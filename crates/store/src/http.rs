@@ -69,6 +69,13 @@ pub(crate) enum Fault {
     Final(Error),
 }
 
+impl Fault {
+    /// Whether a connection was made to the endpoint.
+    pub(crate) fn is_from_endpoint(&self) -> bool {
+        matches!(self, Fault::Passing { connecting: false, .. } | Fault::Refused(_))
+    }
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Fault::Final(error)

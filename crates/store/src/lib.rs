@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! location -> rewrite -> policy -> beneath + local   (openat2, pread, recycled buffers)
-//!                              `-> ranges -> s3 -> retry -> http   (coalesced, split, resumed, signed)
+//!                              `-> ranges -> s3 -> retry -> peer -> http   (coalesced, split, resumed, hedged, signed)
 //! ```
 
 mod beneath;
@@ -16,6 +16,7 @@ mod local;
 mod location;
 #[cfg(test)]
 mod mutations;
+mod peer;
 mod policy;
 mod ranges;
 mod retry;

@@ -2,13 +2,14 @@
 //!
 //! Contract: each operation gives exactly the bytes asked for or an error that names the location; an object that changes between two
 //! requests is noticed by ETag and size; credentials are those vended for the longest prefix of the location, else those of the properties or
-//! environment. How: `ranges` decides the requests, `http` makes one, `retry` says when to make another; a body that breaks off is taken up where
-//! it broke, so no byte is asked for twice.
+//! environment. How: `ranges` decides the requests, `http` makes one, `peer` a second one beside it where it is late, `retry` says when to make
+//! another after it; a body that breaks off is taken up where it broke, so no byte is asked for twice.
 
 use crate::http::{self, Asked, Clients, Fault};
 use crate::listing;
 use crate::local::{too_large, too_short};
 use crate::location::{path_below, shown};
+use crate::peer::Peers;
 use crate::policy::Policy;
 use crate::ranges::{self, Part, Request, Scatter};
 use crate::retry::{Retry, Vended};
@@ -35,6 +36,7 @@ const TRUSTED_BYTES: u64 = 64 << 20;
 /// What all stores of the process share for S3.
 pub(crate) struct Network {
     pub(crate) clients: Clients,
+    pub(crate) peers: Peers,
     /// One for each request from its first byte to the last of its body.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) environment: Properties,
@@ -330,8 +332,15 @@ impl S3 {
             let settings = self.settings(object).await?;
             let permit = self.network.permits.clone().acquire_owned().await;
             let permit = permit.map_err(|_| Error::internal(Stage::Store, "the request limit is closed"))?;
-            self.counters.requested();
-            match http::send(&self.network.clients, &settings, &object.location, &object.bucket, asked).await {
+            let attempt = || {
+                self.counters.requested();
+                http::send(&self.network.clients, &settings, &object.location, &object.bucket, asked)
+            };
+            let answered = match settings.hedges {
+                true => settings.peer.hedged(attempt, || self.counters.hedged()).await,
+                false => settings.peer.alone(attempt()).await,
+            };
+            match answered {
                 Ok(response) => return Ok(Answer { response, settings, _permit: permit }),
                 Err(fault) => {
                     drop(permit);
@@ -383,7 +392,9 @@ impl S3 {
         if let Some((_, settings)) = resolved.iter().find(|(known, _)| *known == properties) {
             return Ok(settings.clone());
         }
-        let settings = Arc::new(Settings::resolve(&properties, &self.network.environment)?);
+        let mut settings = Settings::resolve(&properties, &self.network.environment)?;
+        settings.peer = self.network.peers.get(settings.endpoint_name());
+        let settings = Arc::new(settings);
         if resolved.len() >= 16 {
             resolved.remove(0);
         }

@@ -5,6 +5,7 @@
 //! never put together from two sources; instance-metadata credentials only where `fastdata.s3.instance-credentials` is true. How: properties
 //! win over the standard AWS environment variables, which win over defaults.
 
+use crate::peer::Peer;
 use fastdata_types::error::{Error, ErrorKind, Result, Stage};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
 use std::collections::BTreeMap;
@@ -25,6 +26,10 @@ pub(crate) struct Settings {
     pub(crate) silence: Duration,
     /// How long faults are retried without any progress.
     pub(crate) patience: Duration,
+    /// Whether a late request gets a second one beside it.
+    pub(crate) hedges: bool,
+    /// What the process knows of the endpoint.
+    pub(crate) peer: Arc<Peer>,
 }
 
 pub(crate) enum Access {
@@ -58,9 +63,11 @@ impl Settings {
         let connect_timeout = seconds("s3.connect-timeout", 5.0);
         let silence = seconds("s3.request-timeout", 20.0);
         let patience = seconds("fastdata.s3.retry-timeout", 60.0);
+        let hedges = flag(properties, "fastdata.s3.hedging", &mut problems).unwrap_or(true);
         let access = resolve_access(properties, environment, &region, &mut problems);
         if problems.is_empty() {
-            Ok(Settings { endpoint, region, path_style, access, connect_timeout, silence, patience })
+            let peer = Arc::default();
+            Ok(Settings { endpoint, region, path_style, access, connect_timeout, silence, patience, hedges, peer })
         } else {
             Err(Error::new(ErrorKind::Config, Stage::Store, format!("storage properties: {}", problems.join("; ")))
                 .advice("correct the properties of the catalog in fastdata.toml, or the AWS_* environment variables"))

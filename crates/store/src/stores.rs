@@ -45,7 +45,12 @@ impl Stores {
         Stores {
             base: working_directory(),
             disk: Arc::default(),
-            network: Arc::new(Network { clients: Default::default(), permits: Arc::new(Semaphore::new(PARALLEL_REQUESTS)), environment }),
+            network: Arc::new(Network {
+                clients: Default::default(),
+                peers: Default::default(),
+                permits: Arc::new(Semaphore::new(PARALLEL_REQUESTS)),
+                environment,
+            }),
         }
     }
 }
@@ -88,6 +93,7 @@ pub(crate) struct Counters {
     requests: AtomicU64,
     bytes: AtomicU64,
     retries: AtomicU64,
+    hedges: AtomicU64,
 }
 
 impl Counters {
@@ -101,6 +107,10 @@ impl Counters {
 
     pub(crate) fn retried(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn hedged(&self) {
+        self.hedges.fetch_add(1, Ordering::Relaxed);
     }
 
     fn read_locally(&self, requests: usize, bytes: u64) {
@@ -213,6 +223,7 @@ impl Store for ScopedStore {
             requests: self.counters.requests.load(Ordering::Relaxed),
             bytes: self.counters.bytes.load(Ordering::Relaxed),
             retries: self.counters.retries.load(Ordering::Relaxed),
+            hedges: self.counters.hedges.load(Ordering::Relaxed),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::catalog::TableState;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::expr::Expr;
 use crate::schema::SchemaRef;
+use crate::store::StoreCounters;
 use crate::value::Value;
 use serde::Serialize;
 use std::ops::Range;
@@ -239,4 +240,6 @@ pub struct PlanReport {
     pub skipped_snapshots: Vec<(i64, String)>,
     pub notes: Vec<String>,
     pub planning_us: u64,
+    /// What the store did for it.
+    pub storage: StoreCounters,
 }

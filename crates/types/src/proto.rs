@@ -128,6 +128,8 @@ pub struct ScanStats {
     #[prost(uint64, tag = "21")]
     pub wire_us: u64,
     #[prost(uint64, tag = "22")]
+    pub hedges: u64,
+    #[prost(uint64, tag = "23")]
     pub first_batch_us: u64,
 }
 
@@ -278,8 +280,8 @@ same_fields!(lanes::ShuffleKey, ShuffleKey: seed, epoch);
 same_fields!(lanes::Hint, Hint: part, offset, check);
 same_fields!(
     stats::ScanStats, ScanStats: rows, batches, bytes_returned, rows_decoded, rows_deleted, rows_filtered, files_read, row_groups_read,
-    row_groups_pruned, delete_files_read, requests, bytes_fetched, retries, planning_us, storage_us, decode_us, filter_us, delete_us,
-    consumer_us, total_us, wire_us, first_batch_us
+    row_groups_pruned, delete_files_read, requests, bytes_fetched, retries, hedges, planning_us, storage_us, decode_us, filter_us,
+    delete_us, consumer_us, total_us, wire_us, first_batch_us
 );
 
 impl From<lanes::LanePosition> for LanePosition {

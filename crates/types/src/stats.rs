@@ -1,5 +1,6 @@
 //! What a scan cost, and where the time went.
 
+use crate::store::StoreCounters;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -24,7 +25,10 @@ pub struct ScanStats {
     pub delete_files_read: u64,
     pub requests: u64,
     pub bytes_fetched: u64,
+    /// Requests that were repeated after a fault.
     pub retries: u64,
+    /// Requests that were sent beside one that was late.
+    pub hedges: u64,
     pub planning_us: u64,
     pub storage_us: u64,
     pub decode_us: u64,
@@ -93,6 +97,7 @@ collector!(
     requests,
     bytes_fetched,
     retries,
+    hedges,
     planning_us,
     storage_us,
     decode_us,
@@ -105,6 +110,14 @@ collector!(
 );
 
 impl StatsCollector {
+    /// Adds what a store did.
+    pub fn add_store(&self, done: &StoreCounters) {
+        Self::add(&self.requests, done.requests);
+        Self::add(&self.bytes_fetched, done.bytes);
+        Self::add(&self.retries, done.retries);
+        Self::add(&self.hedges, done.hedges);
+    }
+
     pub fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
     }

@@ -7,6 +7,7 @@
 use crate::error::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -36,15 +37,28 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The names directly below a directory location, unsorted; empty where there is no such directory.
     async fn list(&self, directory: &str) -> Result<Vec<String>>;
 
-    /// Requests and bytes so far.
+    /// Requests and bytes so far, of those the requests that were repeated after a fault and those that were sent beside a late one.
     fn counters(&self) -> StoreCounters;
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct StoreCounters {
     pub requests: u64,
     pub bytes: u64,
     pub retries: u64,
+    pub hedges: u64,
+}
+
+impl StoreCounters {
+    /// What was added since an earlier reading.
+    pub fn since(&self, before: &StoreCounters) -> StoreCounters {
+        StoreCounters {
+            requests: self.requests.saturating_sub(before.requests),
+            bytes: self.bytes.saturating_sub(before.bytes),
+            retries: self.retries.saturating_sub(before.retries),
+            hedges: self.hedges.saturating_sub(before.hedges),
+        }
+    }
 }
 
 /// What a catalog asks for when it opens the store of one table (or of itself).

@@ -25,9 +25,18 @@ fn everything_that_is_told_shows() {
     metrics.request(Rpc::of_path("/arrow.flight.protocol.FlightService/DoGet"), Code::ResourceExhausted, Duration::from_millis(3));
     metrics.sent(10, 2_000);
     let before = ScanStats { decode_us: 1_000_000, requests: 2, ..ScanStats::default() };
-    let now =
-        ScanStats { decode_us: 3_000_000, consumer_us: 500_000, wire_us: 1_500_000, requests: 5, bytes_fetched: 7, ..ScanStats::default() };
+    let now = ScanStats {
+        decode_us: 3_000_000,
+        consumer_us: 500_000,
+        wire_us: 1_500_000,
+        requests: 5,
+        bytes_fetched: 7,
+        retries: 4,
+        hedges: 1,
+        ..ScanStats::default()
+    };
     metrics.progressed(&before, &now);
+    metrics.planning_read(&StoreCounters { requests: 10, bytes: 20, retries: 30, hedges: 40 });
     let (_connection, _waiting) = (metrics.connected(), metrics.waiting());
     for (series, expected) in [
         ("fastdata_memory_budget_bytes", (64 << 20) as f64),
@@ -52,8 +61,10 @@ fn everything_that_is_told_shows() {
         ("fastdata_stage_seconds_total{stage=\"decode\"}", 2.0),
         ("fastdata_stage_seconds_total{stage=\"client\"}", 0.5),
         ("fastdata_stage_seconds_total{stage=\"wire\"}", 1.5),
-        ("fastdata_storage_requests_total", 3.0),
-        ("fastdata_storage_read_bytes_total", 7.0),
+        ("fastdata_storage_requests_total", 13.0),
+        ("fastdata_storage_read_bytes_total", 27.0),
+        ("fastdata_storage_retries_total", 34.0),
+        ("fastdata_storage_hedges_total", 41.0),
         ("fastdata_streams_waiting", 1.0),
     ] {
         assert_eq!(value(&metrics, series), expected, "{series}");

@@ -9,7 +9,7 @@ mod interrupted;
 mod private;
 mod refused;
 mod scans;
-mod wire;
+pub mod wire;
 
 use crate::support::{fastdata, succeed};
 use arrow::array::{ArrayData, ArrayRef, RecordBatch, make_array};

@@ -94,7 +94,7 @@ impl Store for MemoryStore {
         Ok(vec![])
     }
     fn counters(&self) -> StoreCounters {
-        StoreCounters { requests: self.requests(), bytes: self.bytes.load(Ordering::Relaxed), retries: 0 }
+        StoreCounters { requests: self.requests(), bytes: self.bytes.load(Ordering::Relaxed), retries: 0, hedges: 0 }
     }
 }
 

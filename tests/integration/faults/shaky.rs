@@ -1,0 +1,74 @@
+//! A network that loses some of everything: scans succeed, are right, and take hardly longer.
+
+use super::{Bay, latency, many_files, read};
+use crate::support::soak;
+use fastdata_testkit::proxy::{Conditions, Faults, Logged};
+use fastdata_types::stats::ScanStats;
+use std::time::{Duration, Instant};
+
+/// 5 % of 503, 1 % of resets, 1 % of bodies that break off.
+fn shaky(seed: u64) -> Conditions {
+    let faults = Faults { seed, unavailable_per_mille: 50, reset_per_mille: 10, truncate_per_mille: 10, ..Faults::default() };
+    Conditions { faults, ..latency(30) }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+/// Every request that the proxy saw is counted, and every one that was made again.
+fn assert_counted(stats: &ScanStats, log: &[Logged]) {
+    let distinct = log.iter().filter(|logged| logged.fault.is_none()).count() as u64;
+    assert_eq!(stats.requests, log.len() as u64, "{stats:?}");
+    assert!(stats.requests - stats.retries - stats.hedges <= distinct, "{stats:?}: {distinct} without a fault");
+    let refused = log.iter().filter(|logged| logged.status == 503).count() as u64;
+    assert!(stats.retries + stats.hedges >= refused, "{stats:?}: {refused} refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shaky_network_costs_a_little_time_and_no_scan() {
+    let scans = if soak() { 1_000 } else { 20 };
+    let Some(bay) = Bay::shared(many_files(), latency(30)).await else { return };
+    let truth = bay.truth().await;
+    let engine = bay.engine(&bay.proxy.endpoint(), &[]);
+    let (mut calm, mut stormy, mut failed, mut faults, mut requests) = (vec![], vec![], 0, 0, 0);
+    let mut sums = ScanStats::default();
+    for seed in 0..scans {
+        for conditions in [latency(30), shaky(seed)] {
+            let is_shaky = conditions.faults.unavailable_per_mille > 0;
+            bay.proxy.set(conditions);
+            bay.proxy.take_log();
+            let began = Instant::now();
+            let scanned = read(&engine, "").await;
+            let took = began.elapsed();
+            let log = bay.proxy.take_log();
+            match (scanned, is_shaky) {
+                (Ok((rows, stats)), _) => {
+                    assert_eq!(rows, truth, "seed {seed}");
+                    assert!(log.len() >= 200, "{} requests", log.len());
+                    assert_counted(&stats, &log);
+                    let times = if is_shaky { &mut stormy } else { &mut calm };
+                    times.push(took);
+                    sums.retries += stats.retries;
+                    sums.hedges += stats.hedges;
+                }
+                (Err(error), true) => {
+                    eprintln!("seed {seed}: {error}");
+                    failed += 1;
+                }
+                (Err(error), false) => panic!("without a fault: {error}"),
+            }
+            requests += log.len();
+            faults += log.iter().filter(|logged| logged.fault.is_some()).count();
+        }
+    }
+    let (calm, stormy) = (median(calm), median(stormy));
+    eprintln!(
+        "{scans} scans of a shaky network: {failed} failed, {faults} faults in {requests} requests, {} retries, {} hedges; median {stormy:?}, {calm:?} without faults",
+        sums.retries, sums.hedges
+    );
+    assert!(faults as u64 > scans * 5, "the network was hardly shaky: {faults} faults");
+    assert!(failed * 1_000 <= scans, "{failed} of {scans} failed");
+    assert!(stormy <= calm.mul_f64(1.2), "the median went from {calm:?} to {stormy:?}");
+}
