@@ -3,6 +3,7 @@
 mod access;
 mod architecture;
 mod bad_input;
+mod bench;
 mod cells;
 mod command_line;
 mod corpus;

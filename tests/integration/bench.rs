@@ -1,0 +1,89 @@
+//! `fastdata bench` against a real store: what it measures, and what it says where it cannot.
+
+use crate::support::{fail, fastdata, root};
+use fastdata_testkit::services::minio::Minio;
+use std::process::Command;
+
+fn bench(store: &Minio, bucket: &str, folder: &std::path::Path) -> Command {
+    let mut command = fastdata(folder);
+    command.args(["bench", "--endpoint", store.endpoint(), "--bucket", bucket, "--rounds", "1", "--scale", "0.002", "--latency", "5ms"]);
+    let properties = store.properties();
+    command.env("AWS_ACCESS_KEY_ID", &properties["s3.access-key-id"]).env("AWS_SECRET_ACCESS_KEY", &properties["s3.secret-access-key"]);
+    command
+}
+
+#[test]
+fn scans_of_a_store_are_measured_beside_their_ceiling() {
+    let Some(store) = Minio::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    store.s3().create_bucket("measured");
+    let tables = "tpch.lineitem,ml.embeddings";
+    let output = bench(store, "measured", folder.path()).args(["--tables", tables, "-o", "json", "--report", "r.json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read(folder.path().join("r.json")).unwrap(), output.stdout);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let measured = report["tables"].as_object().unwrap();
+    let mut cpu_seconds = 0.0;
+    assert_eq!(measured.keys().collect::<Vec<_>>(), ["ml.embeddings", "tpch.lineitem"]);
+    for (table, figures) in measured {
+        assert!(figures["rows"].as_u64().unwrap() >= 400 && figures["bytes"].as_u64().unwrap() > 100_000, "{table}: {figures}");
+        let scans = figures["scans"].as_object().unwrap();
+        assert_eq!(scans.keys().collect::<Vec<_>>(), ["cli", "flight"]);
+        for scan in std::iter::once(&figures["ceiling"]).chain(scans.values()) {
+            let seconds = scan["seconds"].as_f64().unwrap();
+            assert!(seconds > 0.005 && scan["gb_per_second"].as_f64().unwrap() > 0.0, "{table}: {scan}");
+        }
+        let ceiling = &figures["ceiling"];
+        for (surface, scan) in scans {
+            let figure = |name: &str| scan[name].as_f64().unwrap();
+            // Footers and metadata beside the data.
+            assert!(figure("requests") > ceiling["requests"].as_f64().unwrap(), "{table}, {surface}: {figures}");
+            assert!(figure("percent_of_ceiling") > 0.0 && figure("percent_of_ceiling") < 110.0, "{table}, {surface}: {scan}");
+            assert!(figure("first_batch_ms") > 5.0 && figure("first_batch_ms") <= 1e3 * figure("seconds"), "{table}, {surface}: {scan}");
+            assert!(figure("peak_mib") > 5.0, "{table}, {surface}: {scan}");
+            cpu_seconds += figure("cpu_seconds_per_gb");
+        }
+    }
+    // A single run of a small table may take less than the kernel counts.
+    assert!(cpu_seconds > 0.0, "{report}");
+}
+
+#[test]
+fn what_keeps_it_from_measuring_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (status, said) = fail(folder.path(), &["bench", "--endpoint", "https://127.0.0.1:1", "--bucket", "b"]);
+    assert!(status == 2 && said.contains("--endpoint https://127.0.0.1:1") && said.contains("without TLS"), "{said}");
+    let Some(store) = Minio::shared() else { return };
+    let output = bench(store, "no-such-bucket", folder.path()).args(["--tables", "tpch.lineitem"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(7) && said.contains("--bucket") && !said.contains(&store.properties()["s3.secret-access-key"]),
+        "{said}"
+    );
+}
+
+/// docs/performance.md shows the figures of the committed run, and no others.
+#[test]
+fn figures_of_the_store_are_those_of_the_committed_run() {
+    let text = std::fs::read_to_string(root().join("docs/performance.md")).unwrap();
+    let result: serde_json::Value = serde_json::from_slice(&std::fs::read(root().join("benches/results/s3.json")).unwrap()).unwrap();
+    let mut rows = 0;
+    for (table, figures) in result["tables"].as_object().unwrap() {
+        for (surface, scan) in figures["scans"].as_object().unwrap() {
+            let figure = |name: &str| scan[name].as_f64().unwrap();
+            let row = format!(
+                "| {table} | {surface} | {:.2} | {:.3} | {:.0} | {} | {:.2} | {} | {:.0} |",
+                figure("seconds"),
+                figure("gb_per_second"),
+                figure("percent_of_ceiling"),
+                scan["requests"],
+                figure("cpu_seconds_per_gb"),
+                scan["peak_mib"],
+                figure("first_batch_ms")
+            );
+            assert!(text.lines().any(|line| line == row), "docs/performance.md should say\n{row}");
+            rows += 1;
+        }
+    }
+    assert_eq!(rows, 9);
+}
