@@ -114,11 +114,11 @@ def arrow_type(kind):
 
 
 def arrow_field(one):
-    return pa.field(one["name"], arrow_type(one["type"]), not one["required"])
+    return pa.field(one["name"], arrow_type(one["type"]))
 
 
 def arrow_table(fields, rows):
-    """Rows as a table of these fields. What a row lacks is null, or any value where null is not allowed."""
+    """Rows as a table of these fields, which allows nulls everywhere. What a row lacks is null, or any value where the field allows no null."""
     schema = pa.schema([arrow_field(one) for one in fields])
     return pa.table([pa.array([python_of(one, row.get(one["name"])) for row in rows], arrow_type(one["type"])) for one in fields], schema=schema)
 
@@ -203,7 +203,7 @@ def domain(kind):
     precision, scale = digits(kind)
     most = decimal.Decimal("9" * precision).scaleb(-scale, decimal.Context(prec=50))
     small = ["0", "1", "-1", "10", "0.5"] if scale else ["0", "1", "-1", "10", "7"]
-    return [format(decimal.Decimal(text).quantize(decimal.Decimal(1).scaleb(-scale)), "f") for text in small] + [format(most, "f"), format(-most, "f")]
+    return [format(decimal.Decimal(text).quantize(decimal.Decimal(1).scaleb(-scale)), "f") for text in small] + [format(most, "f"), "-" + format(most, "f")]
 
 
 def literal(kind, value, spark):

@@ -59,12 +59,12 @@ def create(rng):
         if term and model.can_add(term):
             model.terms.append(term)
     version = rng.choice([1, 2, 2, 2, 3, 3, 3])
-    return {"op": "create", "version": version, "fields": fields, "terms": model.terms, "properties": properties(rng)}
+    return {"op": "create", "version": version, "fields": fields, "terms": model.terms, "properties": properties(rng, version)}
 
 
-def properties(rng):
-    """How files and deletes are laid out."""
-    found = {f"write.{kind}.mode": rng.choice(MODES) for kind in ("delete", "update", "merge")}
+def properties(rng, version):
+    """How files and deletes are laid out. Version 1 has no deletes."""
+    found = {f"write.{kind}.mode": rng.choice(MODES) if version > 1 else MODES[0] for kind in ("delete", "update", "merge")}
     found["write.spark.fanout.enabled"] = "true"
     found["write.distribution-mode"] = rng.choice(["none", "none", "hash", "range"])
     choices = [
@@ -73,7 +73,7 @@ def properties(rng):
         ("write.metadata.metrics.default", ["none", "counts", "truncate(2)", "full"]),
         ("write.metadata.compression-codec", ["gzip"]),
         ("write.parquet.page-row-limit", ["2", "5"]),
-        ("write.parquet.dict-size-bytes", ["16"]),
+        ("write.parquet.dict-size-bytes", ["64"]),
         ("commit.manifest.min-count-to-merge", ["2"]),
         ("write.object-storage.enabled", ["true"]),
     ]
@@ -89,7 +89,10 @@ def random_term(rng, model):
     if not sources:
         return None
     path, kind = rng.choice(sources)
-    transform = rng.choice(transforms(kind))
+    # Spark reads a null struct as one of nulls where an identity term is below it.
+    transform = rng.choice(transforms(kind)[len(path) > 1 :] or ["void"])
+    if transform == "void":
+        return None
     size = {"bucket": rng.choice([2, 4]), "truncate": rng.choice([2, 10])}
     return {"transform": transform, "path": path} | ({"n": size[transform]} if transform in size else {})
 
@@ -152,12 +155,13 @@ def _equality_delete(rng, model):
         return None
     keys = [(path, one) for path, one in all_paths(model.fields) if is_primitive(one["type"]) and through_structs(model.fields, path)]
     chosen = rng.sample(keys, min(len(keys), rng.choice([1, 1, 1, 2, 3])))
-    rows = [[single_value(one["type"], key_value(rng, one)) for _, one in chosen] for _ in range(rng.randint(1, 5))]
+    rows = [[single_value(one["type"], key_value(rng, path, one)) for path, one in chosen] for _ in range(rng.randint(1, 5))]
     return {"columns": [path for path, _ in chosen], "rows": rows, "scope": rng.randint(0, 9)}
 
 
-def key_value(rng, one):
-    return spellable(random_value(rng, {**one, "required": False}, 0.25))
+def key_value(rng, path, one):
+    """Null keys are of columns of the table only: a null struct has null fields for the specification (Equality Delete Files), and for Spark it has not."""
+    return spellable(random_value(rng, one, 0.25 if len(path) == 1 else 0))
 
 
 def spellable(value):
@@ -267,7 +271,7 @@ def _expire(rng, model):
 
 
 def _properties(rng, model):
-    return {"properties": properties(rng)}
+    return {"properties": properties(rng, model.version)}
 
 
 def _upgrade(rng, model):

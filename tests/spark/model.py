@@ -20,6 +20,7 @@ class Model:
         self.fields = []
         self.terms = []
         self.version = 0
+        self.upgraded = False
         self.branches = []
         self.tags = []
 
@@ -78,7 +79,7 @@ class Model:
 
     def _upgrade(self, step):
         require(self.version < step["version"], "no upgrade")
-        self.version = step["version"]
+        self.version, self.upgraded = step["version"], True
 
     def _add_column(self, step):
         siblings = self.parent(step["path"])
@@ -177,7 +178,7 @@ def promotions(kind):
         return ["double"]
     if digits(kind):
         precision, scale = digits(kind)
-        return [f"decimal({wider},{scale})" for wider in (precision + 1, 18, 20, 38) if wider > precision]
+        return [f"decimal({wider},{scale})" for wider in (precision + 1, 18, 20, 38) if precision < wider <= 38]
     return []
 
 

@@ -2,7 +2,7 @@
 
 Contract: a predicate is JSON and is written in either dialect by `text`. Left out, because the two differ or one lacks it: arithmetic that can overflow
 (Spark's integers have the width of their type, fastdata's 64 bits), division and remainder by zero (an error in Spark, NULL here), backslashes in text and in patterns of
-LIKE (an escape in Spark, a plain character here) and everything below a list or a map, where filters do not reach.
+LIKE (an escape in Spark, a plain character here), decimals with fractions beside those of 38 digits (Spark rounds, fastdata does not) and everything below a list or a map, where filters do not reach.
 """
 from columns import digits, domain, is_primitive, literal, paths, spark_name, sql_name, text_literal, through_structs
 
@@ -47,8 +47,15 @@ def forms(rng, reachable, kind):
         found.append(lambda of: {"remainder": rng.randint(2, 5), "value": rng.randint(-1, 4), **of})
         found.append(lambda of: {"compare": rng.choice(OPERATORS), "number": f"{rng.randint(-3, 11)}.5", **of})
     if digits(kind):
-        found.append(lambda of: {"compare": rng.choice(OPERATORS), "number": rng.choice(["0.125", "7", "-1.05", "12345678901234567890.5"]), **of})
+        numbers = [number for number in ["0.125", "7", "-1.05", "12345678901234567890.5"] if fits(number, *digits(kind))]
+        found.append(lambda of: {"compare": rng.choice(OPERATORS), "number": rng.choice(numbers), **of})
     return found
+
+
+def fits(number, precision, scale):
+    """Whether a decimal of 38 digits holds the values of the type and this number; where none does, Spark rounds one of the two."""
+    whole, _, fraction = number.lstrip("-").partition(".")
+    return max(len(whole), precision - scale) + max(len(fraction), scale) <= 38
 
 
 def text(predicate, spark):

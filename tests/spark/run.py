@@ -96,6 +96,8 @@ class Played:
         told = f"{len(outcome.played)} steps, {outcome.checks} queries, {time.monotonic() - started:.1f} s"
         if outcome.failure is None:
             self.passed += 1
+            if outcome.unreadable:
+                told += f"; ended as Spark cannot read its table: {outcome.unreadable}"
             print(f"{name}: {told}", flush=True)
             return
         self.failed += 1
