@@ -2,8 +2,10 @@
 
 pub mod authority;
 pub mod files;
-pub mod postgres;
 pub mod rest;
 pub mod s3;
+pub mod services;
 pub mod store;
 pub mod table;
+
+pub use services::postgres;
