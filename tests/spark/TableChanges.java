@@ -1,7 +1,7 @@
 /*
  * Changes of tables that SQL has no words for: deletes by equality and columns with a default.
  *
- * Contract: both take a table and JSON. Values are in the JSON serialization of single values of the Iceberg specification. Each change is one commit.
+ * Contract: both take a table and JSON. Values are as in GenericTables.java. Each change is one commit.
  * The class is called from the tests' session of Spark; it needs Iceberg's runtime for Spark and nothing else.
  */
 import java.io.IOException;
@@ -17,10 +17,8 @@ import org.apache.iceberg.PartitionSpec;
 import org.apache.iceberg.Schema;
 import org.apache.iceberg.StructLike;
 import org.apache.iceberg.Table;
-import org.apache.iceberg.SingleValueParser;
 import org.apache.iceberg.data.GenericAppenderFactory;
 import org.apache.iceberg.data.GenericRecord;
-import org.apache.iceberg.data.IdentityPartitionConverters;
 import org.apache.iceberg.data.Record;
 import org.apache.iceberg.deletes.EqualityDeleteWriter;
 import org.apache.iceberg.expressions.Literal;
@@ -92,7 +90,7 @@ public final class TableChanges {
     private static void put(Record record, Types.StructType type, int id, JsonNode value) {
         for (Types.NestedField field : type.fields()) {
             if (field.fieldId() == id) {
-                record.setField(field.name(), generic(field.type(), value));
+                record.setField(field.name(), GenericTables.value(field.type(), value));
             } else if (field.type().isStructType() && new Schema(field.type().asStructType().fields()).findField(id) != null) {
                 Types.StructType below = field.type().asStructType();
                 Record inner = (Record) record.getField(field.name());
@@ -105,17 +103,13 @@ public final class TableChanges {
         }
     }
 
-    private static Object generic(Type type, JsonNode value) {
-        return value.isNull() ? null : IdentityPartitionConverters.convertConstant(type, SingleValueParser.fromJson(type, value));
-    }
-
     /** Adds an optional column whose default, of the rows before and of those to come, is a value. {"parent": dotted name or null, "name", "type", "default", "place"}. */
     public static void addColumn(Table table, String script) throws IOException {
         JsonNode json = JSON.readTree(script);
         Type.PrimitiveType type = Types.fromPrimitiveString(json.get("type").asText());
         String parent = json.get("parent").isNull() ? null : json.get("parent").asText();
         String name = json.get("name").asText();
-        Literal<?> value = literal(type, SingleValueParser.fromJson(type, json.get("default")));
+        Literal<?> value = literal(type, GenericTables.internal(type, json.get("default")));
         var update = table.updateSchema().addColumn(parent, name, type, null, value);
         String full = parent == null ? name : parent + "." + name;
         JsonNode place = json.get("place");

@@ -9,9 +9,9 @@ import math
 
 import pyarrow as pa
 
-from columns import ARROW, children, field, is_primitive
+from columns import ARROW, GENERIC, children, field, is_primitive
 
-NAMES = {kind: name for name, kind in ARROW.items()}
+NAMES = {kind: name for name, kind in (ARROW | GENERIC).items() if name != "uuid"}
 
 
 class Rows:
@@ -77,7 +77,7 @@ def pruned(kind, cell, wanted):
 def kind_of(kind):
     """The Iceberg type that an Arrow type stands for."""
     if isinstance(kind, pa.BaseExtensionType):
-        return kind_of(kind.storage_type)
+        return "uuid" if kind.extension_name == "arrow.uuid" else kind_of(kind.storage_type)
     if kind in NAMES:
         return NAMES[kind]
     if pa.types.is_decimal128(kind):

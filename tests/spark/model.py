@@ -85,13 +85,20 @@ class Model:
         siblings = self.parent(step["path"])
         require(all(one["name"] != step["path"][-1] for one in siblings), "the name is taken")
         require("default" not in step or self.version >= 3, "defaults come with version 3")
-        place(siblings, {"name": step["path"][-1], "type": step["type"], "required": False}, step["place"])
+        added = {"name": step["path"][-1], "type": step["type"], "required": False}
+        place(siblings, added | ({"default": True} if "default" in step else {}), step["place"])
+        self.require_first(siblings)
 
     def _drop_column(self, step):
         siblings = self.parent(step["path"])
         self.named(step["path"])
         require(len(siblings) > 1 and not self.in_terms(step["path"]), "the last column, or one that partitions")
         siblings[:] = [one for one in siblings if one["name"] != step["path"][-1]]
+        self.require_first(siblings)
+
+    def require_first(self, siblings):
+        """Spark reads a null struct as one that is not null where its first field is a constant, such as a default of files without it."""
+        require(siblings is self.fields or not siblings[0].get("default"), "a default first in a struct")
 
     def _rename_column(self, step):
         one, siblings = self.named(step["path"]), self.parent(step["path"])
@@ -106,6 +113,7 @@ class Model:
         rest = [other for other in siblings if other is not one]
         place(rest, one, step["place"])
         siblings[:] = rest
+        self.require_first(siblings)
 
     def _promote(self, step):
         one = self.named(step["path"])
