@@ -172,8 +172,8 @@ public final class GenericTables {
             case FLOAT, DOUBLE -> Double.toString(((Number) value).doubleValue());
             case DECIMAL -> ((java.math.BigDecimal) value).toPlainString();
             case UUID -> ((UUID) value).toString().replace("-", "");
-            case FIXED -> hex(ByteBuffer.wrap((byte[]) value));
-            case BINARY -> hex((ByteBuffer) value);
+            // A constant of an identity partition comes as a buffer.
+            case FIXED, BINARY -> hex(value instanceof byte[] ? ByteBuffer.wrap((byte[]) value) : (ByteBuffer) value);
             default -> value;
         };
     }

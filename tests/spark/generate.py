@@ -49,7 +49,7 @@ def generic_history(seed):
         fields.append(field("nested", {"struct": [field(name, rng.choice(kinds)) for name in ("a", "b")]}))
     take_plain(rng, model, steps, {"op": "create", "version": version, "fields": fields, "terms": [], "properties": {}})
     take_plain(rng, model, steps, {"op": "append", "rows": new_rows(rng, model, 6, 16)["rows"]})
-    weights = {"append": 4, "equality_delete": 8, "add_column": 2, "drop_column": 2, "rename_column": 1, "promote": 2, "add_term": 2, "drop_term": 1}
+    weights = {"append": 4, "equality_delete": 8, "add_column": 2, "drop_column": 1, "rename_column": 1, "promote": 2, "add_term": 2, "drop_term": 1}
     while len(steps) < STEPS:
         op = rng.choices(list(weights), weights.values())[0]
         step = {"path": [rng.choice(NAMES)], "type": rng.choice(kinds)} if op == "add_column" else globals()["_" + op](rng, model)
