@@ -1,8 +1,10 @@
 /*
- * Writes and reads tables with Iceberg's generic data module, for types that Spark has not: uuid, fixed, time and timestamps in nanoseconds.
+ * Writes and reads tables with Iceberg's generic data module, for types that Spark has not: uuid, fixed, time and timestamps in
+ * nanoseconds.
  *
- * Contract: values come in the JSON serialization of single values of the Iceberg specification, but a struct by names and floats as text. Rows that are read are JSON arrays of what the tests' compare.py takes for
- * cells: dates, times and timestamps as numbers, floats and decimals as text, bytes and uuids as hexadecimal, structs as arrays. Tables have no lists and no maps.
+ * Contract: values come in the JSON serialization of single values of the Iceberg specification, but a struct by names and floats as text.
+ * Rows that are read are JSON arrays of what the tests' compare.py takes for cells: dates, times and timestamps as numbers, floats and
+ * decimals as text, bytes and uuids as hexadecimal, structs as arrays. Tables have no lists and no maps.
  */
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -32,6 +34,7 @@ import org.apache.iceberg.data.GenericRecord;
 import org.apache.iceberg.data.IcebergGenerics;
 import org.apache.iceberg.data.InternalRecordWrapper;
 import org.apache.iceberg.data.Record;
+import org.apache.iceberg.encryption.EncryptedOutputFile;
 import org.apache.iceberg.expressions.Expressions;
 import org.apache.iceberg.io.CloseableIterable;
 import org.apache.iceberg.io.DataWriter;
@@ -48,7 +51,8 @@ public final class GenericTables {
     private GenericTables() {}
 
     public static void create(Catalog catalog, String namespace, String name, String schema, int version) {
-        catalog.createTable(TableIdentifier.of(namespace, name), SchemaParser.fromJson(schema), PartitionSpec.unpartitioned(), Map.of("format-version", String.valueOf(version)));
+        Map<String, String> properties = Map.of("format-version", String.valueOf(version));
+        catalog.createTable(TableIdentifier.of(namespace, name), SchemaParser.fromJson(schema), PartitionSpec.unpartitioned(), properties);
     }
 
     /** Adds or drops a partition term: the name of a transform, a column and the transform's number. */
@@ -99,7 +103,8 @@ public final class GenericTables {
         AppendFiles append = table.newAppend();
         for (Map.Entry<StructLike, List<Record>> partition : partitions.entrySet()) {
             StructLike key = spec.isUnpartitioned() ? null : partition.getKey();
-            DataWriter<Record> writer = factory.newDataWriter(key == null ? files.newOutputFile() : files.newOutputFile(spec, key), FileFormat.PARQUET, key);
+            EncryptedOutputFile file = key == null ? files.newOutputFile() : files.newOutputFile(spec, key);
+            DataWriter<Record> writer = factory.newDataWriter(file, FileFormat.PARQUET, key);
             try (writer) {
                 partition.getValue().forEach(writer::write);
             }
@@ -135,11 +140,26 @@ public final class GenericTables {
         return switch (type.typeId()) {
             case DATE -> DateTimeUtil.dateFromDays((Integer) value);
             case TIME -> DateTimeUtil.timeFromMicros((Long) value);
-            case TIMESTAMP -> zoned(type) ? DateTimeUtil.timestamptzFromMicros((Long) value) : DateTimeUtil.timestampFromMicros((Long) value);
-            case TIMESTAMP_NANO -> zoned(type) ? DateTimeUtil.timestamptzFromNanos((Long) value) : DateTimeUtil.timestampFromNanos((Long) value);
+            case TIMESTAMP, TIMESTAMP_NANO -> timestamp(type, (Long) value);
             case FIXED -> ((ByteBuffer) value).array();
             default -> value;
         };
+    }
+
+    private static Object timestamp(Type type, long ticks) {
+        if (type.typeId() == Type.TypeID.TIMESTAMP) {
+            return zoned(type) ? DateTimeUtil.timestamptzFromMicros(ticks) : DateTimeUtil.timestampFromMicros(ticks);
+        }
+        return zoned(type) ? DateTimeUtil.timestamptzFromNanos(ticks) : DateTimeUtil.timestampFromNanos(ticks);
+    }
+
+    private static long ticks(Type type, Object value) {
+        boolean micros = type.typeId() == Type.TypeID.TIMESTAMP;
+        if (value instanceof OffsetDateTime at) {
+            return micros ? DateTimeUtil.microsFromTimestamptz(at) : DateTimeUtil.nanosFromTimestamptz(at);
+        }
+        LocalDateTime at = (LocalDateTime) value;
+        return micros ? DateTimeUtil.microsFromTimestamp(at) : DateTimeUtil.nanosFromTimestamp(at);
     }
 
     /** A value as metadata has it. Floats may be text: JSON has no NaN. */
@@ -167,8 +187,7 @@ public final class GenericTables {
         return switch (type.typeId()) {
             case DATE -> DateTimeUtil.daysFromDate((LocalDate) value);
             case TIME -> DateTimeUtil.microsFromTime((LocalTime) value);
-            case TIMESTAMP -> zoned(type) ? DateTimeUtil.microsFromTimestamptz((OffsetDateTime) value) : DateTimeUtil.microsFromTimestamp((LocalDateTime) value);
-            case TIMESTAMP_NANO -> zoned(type) ? DateTimeUtil.nanosFromTimestamptz((OffsetDateTime) value) : DateTimeUtil.nanosFromTimestamp((LocalDateTime) value);
+            case TIMESTAMP, TIMESTAMP_NANO -> ticks(type, value);
             case FLOAT, DOUBLE -> Double.toString(((Number) value).doubleValue());
             case DECIMAL -> ((java.math.BigDecimal) value).toPlainString();
             case UUID -> ((UUID) value).toString().replace("-", "");

@@ -1,8 +1,8 @@
 /*
  * Changes of tables that SQL has no words for: deletes by equality and columns with a default.
  *
- * Contract: both take a table and JSON. Values are as in GenericTables.java. Each change is one commit.
- * The class is called from the tests' session of Spark; it needs Iceberg's runtime for Spark and nothing else.
+ * Contract: both take a table and JSON. Values are as in GenericTables.java. Each change is one commit. The class is called from the
+ * tests' session of Spark; it needs Iceberg's runtime for Spark and nothing else.
  */
 import java.io.IOException;
 import java.util.ArrayList;
@@ -21,8 +21,9 @@ import org.apache.iceberg.data.GenericAppenderFactory;
 import org.apache.iceberg.data.GenericRecord;
 import org.apache.iceberg.data.Record;
 import org.apache.iceberg.deletes.EqualityDeleteWriter;
-import org.apache.iceberg.expressions.Literal;
+import org.apache.iceberg.encryption.EncryptedOutputFile;
 import org.apache.iceberg.expressions.Expressions;
+import org.apache.iceberg.expressions.Literal;
 import org.apache.iceberg.io.CloseableIterable;
 import org.apache.iceberg.io.OutputFileFactory;
 import org.apache.iceberg.shaded.com.fasterxml.jackson.databind.JsonNode;
@@ -37,8 +38,8 @@ public final class TableChanges {
     private TableChanges() {}
 
     /**
-     * Writes a file of equality deletes and commits it. {"columns": [dotted name...], "rows": [[value...]...], "scope": n}: the n-th of the table's partitions, in the order of their
-     * texts, is the one that the deletes are for, with its partition spec; an unpartitioned one is global. Returns the number of delete rows.
+     * Writes a file of equality deletes and commits it. {"columns": [dotted name...], "rows": [[value...]...], "scope": n}: the deletes are for the
+     * n-th of the table's partitions in the order of their texts, with its partition spec; an unpartitioned one is global. Returns the number of rows.
      */
     public static int deleteEqual(Table table, String script) throws IOException {
         JsonNode json = JSON.readTree(script);
@@ -58,7 +59,7 @@ public final class TableChanges {
         GenericAppenderFactory factory = new GenericAppenderFactory(table, schema, spec, Map.of(), fieldIds, keys, null);
         OutputFileFactory files = OutputFileFactory.builderFor(table, 0, System.nanoTime()).format(FileFormat.PARQUET).build();
         EqualityDeleteWriter<Record> writer =
-                factory.newEqDeleteWriter(partition == null ? files.newOutputFile() : files.newOutputFile(spec, partition), FileFormat.PARQUET, partition);
+                factory.newEqDeleteWriter(output(files, spec, partition), FileFormat.PARQUET, partition);
         int rows = 0;
         try (writer) {
             for (JsonNode row : json.get("rows")) {
@@ -74,6 +75,10 @@ public final class TableChanges {
         return rows;
     }
 
+    private static EncryptedOutputFile output(OutputFileFactory files, PartitionSpec spec, StructLike partition) {
+        return partition == null ? files.newOutputFile() : files.newOutputFile(spec, partition);
+    }
+
     /** A live file of the n-th partition; null where the table has no file. */
     private static FileScanTask scope(Table table, int n) throws IOException {
         Map<String, FileScanTask> partitions = new TreeMap<>(Comparator.naturalOrder());
@@ -86,7 +91,7 @@ public final class TableChanges {
         return partitions.isEmpty() ? null : new ArrayList<>(partitions.values()).get(n % partitions.size());
     }
 
-    /** Puts the value of the field with this id where it belongs, making the structs around it. A null in a struct is a struct with a null. */
+    /** Puts the value of the field with this id where it belongs, making the structs around it. */
     private static void put(Record record, Types.StructType type, int id, JsonNode value) {
         for (Types.NestedField field : type.fields()) {
             if (field.fieldId() == id) {
@@ -103,7 +108,7 @@ public final class TableChanges {
         }
     }
 
-    /** Adds an optional column whose default, of the rows before and of those to come, is a value. {"parent": dotted name or null, "name", "type", "default", "place"}. */
+    /** Adds an optional column with a default, of rows before and of those to come. {"parent": dotted name or null, "name", "type", "default", "place"}. */
     public static void addColumn(Table table, String script) throws IOException {
         JsonNode json = JSON.readTree(script);
         Type.PrimitiveType type = Types.fromPrimitiveString(json.get("type").asText());

@@ -1,10 +1,12 @@
 """Columns of random tables: their types in every spelling that is needed, and values for them.
 
-Contract: a type is JSON. Primitive types have Iceberg's names ("int", "decimal(9,2)", "timestamptz"); {"struct": [field...]}, {"list": field} and
-{"map": [field, field]} nest, where a field is {"name", "type", "required"}. A value is JSON too: numbers, text, lists, {"name": value} for structs,
-lists of pairs for maps; floats are texts ("NaN", "-0.0", "1.5"), decimals texts, binary hexadecimal, dates days and timestamps microseconds since 1970.
-So a history prints, replays and shrinks without loss. Everything random comes from the generator that is passed in.
+Contract: a type is JSON. Primitive types have Iceberg's names ("int", "decimal(9,2)", "timestamptz"); {"struct": [field...]}, {"list":
+field} and {"map": [field, field]} nest, where a field is {"name", "type", "required"}. A value is JSON too: numbers, text, lists, {"name":
+value} for structs, lists of pairs for maps; floats are texts ("NaN", "-0.0", "1.5"), decimals texts, binary hexadecimal, dates days and
+timestamps microseconds since 1970. So a history prints, replays and shrinks without loss. Everything random comes from the generator that
+is passed in.
 """
+
 import datetime
 import decimal
 import json
@@ -13,8 +15,8 @@ import math
 import pyarrow as pa
 
 SPARK = {
-    "boolean": "BOOLEAN", "int": "INT", "long": "BIGINT", "float": "FLOAT", "double": "DOUBLE", "date": "DATE", "timestamp": "TIMESTAMP_NTZ",
-    "timestamptz": "TIMESTAMP", "string": "STRING", "binary": "BINARY",
+    "boolean": "BOOLEAN", "int": "INT", "long": "BIGINT", "float": "FLOAT", "double": "DOUBLE", "date": "DATE",
+    "timestamp": "TIMESTAMP_NTZ", "timestamptz": "TIMESTAMP", "string": "STRING", "binary": "BINARY",
 }  # fmt: skip
 ARROW = {
     "boolean": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(), "date": pa.date32(),
@@ -22,7 +24,8 @@ ARROW = {
 }  # fmt: skip
 # What Spark has not: written and read by GenericTables.java.
 GENERIC = {
-    "uuid": pa.binary(16), "fixed[5]": pa.binary(5), "time": pa.time64("us"), "timestamp_ns": pa.timestamp("ns"), "timestamptz_ns": pa.timestamp("ns", "UTC"),
+    "uuid": pa.binary(16), "fixed[5]": pa.binary(5), "time": pa.time64("us"), "timestamp_ns": pa.timestamp("ns"),
+    "timestamptz_ns": pa.timestamp("ns", "UTC"),
 }  # fmt: skip
 DECIMALS = ["decimal(4,2)", "decimal(9,0)", "decimal(18,6)", "decimal(38,10)"]
 PRIMITIVES = [*SPARK, *DECIMALS]
@@ -136,9 +139,11 @@ def arrow_field(one):
 
 
 def arrow_table(fields, rows):
-    """Rows as a table of these fields, which allows nulls everywhere. What a row lacks is null, or any value where the field allows no null."""
+    """Rows as a table of these fields, which allows nulls everywhere. What a row lacks is null, or a plain value."""
     schema = pa.schema([arrow_field(one) for one in fields])
-    return pa.table([pa.array([python_of(one, row.get(one["name"])) for row in rows], arrow_type(one["type"])) for one in fields], schema=schema)
+    return pa.table(
+        [pa.array([python_of(one, row.get(one["name"])) for row in rows], arrow_type(one["type"])) for one in fields], schema=schema
+    )
 
 
 def python_of(one, value):
@@ -213,7 +218,17 @@ def domain(kind):
     if kind == "date":
         return [0, -1, 1, 365, 18000, 18001, 19723, -719162, 2932896]
     if kind in ("timestamp", "timestamptz"):
-        return [0, -1, 1, MICROS_A_DAY, MICROS_A_DAY - 1, 18000 * MICROS_A_DAY + 1, 18000 * MICROS_A_DAY + 3_600_000_000, -62_135_596_800_000_000, 253_402_300_799_999_999]
+        return [
+            0,
+            -1,
+            1,
+            MICROS_A_DAY,
+            MICROS_A_DAY - 1,
+            18000 * MICROS_A_DAY + 1,
+            18000 * MICROS_A_DAY + 3_600_000_000,
+            -62_135_596_800_000_000,
+            253_402_300_799_999_999,
+        ]
     if kind == "string":
         return ["", "a", "b", "ab", "abc", "abd", "B", "it's", "100%", "a_c", "ünï", "😀", "x" * 40, "\u0000"]
     if kind == "uuid":
@@ -230,7 +245,10 @@ def domain(kind):
     precision, scale = digits(kind)
     most = decimal.Decimal("9" * precision).scaleb(-scale, decimal.Context(prec=50))
     small = ["0", "1", "-1", "10", "0.5"] if scale else ["0", "1", "-1", "10", "7"]
-    return [format(decimal.Decimal(text).quantize(decimal.Decimal(1).scaleb(-scale)), "f") for text in small] + [format(most, "f"), "-" + format(most, "f")]
+    return [format(decimal.Decimal(text).quantize(decimal.Decimal(1).scaleb(-scale)), "f") for text in small] + [
+        format(most, "f"),
+        "-" + format(most, "f"),
+    ]
 
 
 def literal(kind, value, spark):

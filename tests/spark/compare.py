@@ -1,8 +1,10 @@
 """Compares the rows of two readers cell by cell.
 
-Contract: `Rows` holds a table as columns (name and type) and rows of cells. Rows are compared as multisets: no reader promises an order. Two cells are equal where value and type
-are: NaN equals NaN, -0.0 is not 0.0, 1.20 is not 1.2, a timestamp with a zone is not one without, a null struct is not a struct of nulls, an empty list is not null; a map has no order.
+Contract: `Rows` holds a table as columns (name and type) and rows of cells. Rows are compared as multisets: no reader promises an order.
+Two cells are equal where value and type are: NaN equals NaN, -0.0 is not 0.0, 1.20 is not 1.2, a timestamp with a zone is not one without,
+a null struct is not a struct of nulls, an empty list is not null; a map has no order.
 """
+
 import collections
 import json
 import math

@@ -1,25 +1,60 @@
 """Random histories of a table: a pure function of the seed.
 
-Contract: `history(seed)` is JSON, {"seed", "steps": [...]}. Each step has "op", what it needs, and "checks": the queries after it. Steps name columns as they are called by then, and
-snapshots by a number, of which a replay takes the remainder by the snapshots there are. Not every step need apply: a replay leaves out what the writer refuses for a reason that is listed in play.py.
+Contract: `history(seed)` is JSON, {"seed", "steps": [...]}. Each step has "op", what it needs, and "checks": the queries after it. Steps
+name columns as they are called by then, and snapshots by a number, of which a replay takes the remainder by the snapshots there are. Not
+every step need apply: a replay leaves out what the writer refuses for a reason that is listed in play.py.
 
-A check is {"ref", "columns", "where", "rows", "order"}: ref is ["current"], ["branch", NAME], ["tag", NAME], ["snapshot", N], ["time", N] or ["range", N, M]; columns are
-paths, or null for all.
+A check is {"ref", "columns", "where", "rows", "order"}: ref is ["current"], ["branch", NAME], ["tag", NAME], ["snapshot", N], ["time", N]
+or ["range", N, M]; columns are paths, or null for all.
 """
+
 import random
 
-from columns import GENERIC, PRIMITIVES, digits, domain, field, is_primitive, paths, random_type, random_value, single_value, through_structs
+from columns import (
+    GENERIC,
+    PRIMITIVES,
+    digits,
+    domain,
+    field,
+    is_primitive,
+    paths,
+    random_type,
+    random_value,
+    single_value,
+    through_structs,
+)
 from model import TIMES, Inapplicable, Model, all_paths, in_map_key, is_structs_child, promotions, struct_paths
 from predicates import random_predicate
 
-NAMES = ["id", "n", "Name", "amount", "day", "at", "zone", "x", "Odd name", "größe", "payload", "tags", "info", "z1", "z2", "z3", "name", "flag", "_x", "x-y"]
+NAMES = [
+    "id",
+    "n",
+    "Name",
+    "amount",
+    "day",
+    "at",
+    "zone",
+    "x",
+    "Odd name",
+    "größe",
+    "payload",
+    "tags",
+    "info",
+    "z1",
+    "z2",
+    "z3",
+    "name",
+    "flag",
+    "_x",
+    "x-y",
+]
 METADATA = ["_pos", "_file", "_spec_id"]
 LINEAGE = ["_row_id", "_last_updated_sequence_number"]
 MODES = ["copy-on-write", "merge-on-read", "merge-on-read"]
 WEIGHTS = {
-    "append": 22, "delete": 12, "update": 10, "merge": 12, "equality_delete": 10, "overwrite_partitions": 2, "add_column": 9, "drop_column": 4, "rename_column": 5,
-    "move_column": 4, "promote": 6, "relax": 1, "add_term": 4, "drop_term": 2, "replace_term": 3, "branch": 3, "tag": 3, "drop_ref": 1, "fast_forward": 1, "rollback": 3,
-    "compact": 4, "compact_deletes": 3, "rewrite_manifests": 2, "expire": 2, "properties": 3, "upgrade": 3,
+    "append": 22, "delete": 12, "update": 10, "merge": 12, "equality_delete": 10, "overwrite_partitions": 2, "add_column": 9,
+    "drop_column": 4, "rename_column": 5, "move_column": 4, "promote": 6, "relax": 1, "add_term": 4, "drop_term": 2, "replace_term": 3, "branch": 3, "tag": 3, "drop_ref": 1,
+    "fast_forward": 1, "rollback": 3, "compact": 4, "compact_deletes": 3, "rewrite_manifests": 2, "expire": 2, "properties": 3, "upgrade": 3,
 }  # fmt: skip
 STEPS = 12
 
@@ -39,17 +74,28 @@ def history(seed):
 
 
 def generic_history(seed):
-    """A history with the types that Spark has not, of what iceberg-data can write: mostly deletes by equality. It is read by iceberg-data, without filters."""
+    """A history with the types that Spark has not, as iceberg-data writes and reads it: mostly deletes by equality, without filters."""
     rng = random.Random(seed)
     model, steps = Model(), []
     version = rng.choice([2, 3, 3])
-    kinds = [kind for kind in [*GENERIC, *PRIMITIVES] if version == 3 or not kind.endswith("_ns")] + [kind for kind in ("uuid", "fixed[5]", "time")] * 2
+    kinds = [kind for kind in [*GENERIC, *PRIMITIVES] if version == 3 or not kind.endswith("_ns")] + [
+        kind for kind in ("uuid", "fixed[5]", "time")
+    ] * 2
     fields = [field(name, rng.choice(kinds)) for name in rng.sample(NAMES, rng.randint(2, 6))]
     if rng.random() < 0.4:
         fields.append(field("nested", {"struct": [field(name, rng.choice(kinds)) for name in ("a", "b")]}))
     take_plain(rng, model, steps, {"op": "create", "version": version, "fields": fields, "terms": [], "properties": {}})
     take_plain(rng, model, steps, {"op": "append", "rows": new_rows(rng, model, 6, 16)["rows"]})
-    weights = {"append": 4, "equality_delete": 8, "add_column": 2, "drop_column": 1, "rename_column": 1, "promote": 2, "add_term": 2, "drop_term": 1}
+    weights = {
+        "append": 4,
+        "equality_delete": 8,
+        "add_column": 2,
+        "drop_column": 1,
+        "rename_column": 1,
+        "promote": 2,
+        "add_term": 2,
+        "drop_term": 1,
+    }
     while len(steps) < STEPS:
         op = rng.choices(list(weights), weights.values())[0]
         step = {"path": [rng.choice(NAMES)], "type": rng.choice(kinds)} if op == "add_column" else globals()["_" + op](rng, model)
@@ -121,7 +167,9 @@ def properties(rng, version):
 
 
 def random_term(rng, model):
-    sources = [(path, one["type"]) for path, one in all_paths(model.fields) if is_primitive(one["type"]) and through_structs(model.fields, path)]
+    sources = [
+        (path, one["type"]) for path, one in all_paths(model.fields) if is_primitive(one["type"]) and through_structs(model.fields, path)
+    ]
     if not sources:
         return None
     path, kind = rng.choice(sources)
@@ -198,7 +246,7 @@ def _equality_delete(rng, model):
 
 
 def key_value(rng, path, one):
-    """Null keys are of columns of the table only: a null struct has null fields for the specification (Equality Delete Files), and for Spark it has not."""
+    """Null keys are of columns of the table only: a null struct has null fields in the specification (Equality Delete Files), not in Spark."""
     return random_value(rng, one, 0.25 if len(path) == 1 else 0)
 
 
@@ -224,7 +272,11 @@ def place(rng, names):
 
 def evolving(rng, model, wanted=lambda one: True):
     """A column of the table or of a struct at any level that is not in a map's key."""
-    found = [path for path, one in all_paths(model.fields) if is_structs_child(model.fields, path) and not in_map_key(model.fields, path) and wanted(one)]
+    found = [
+        path
+        for path, one in all_paths(model.fields)
+        if is_structs_child(model.fields, path) and not in_map_key(model.fields, path) and wanted(one)
+    ]
     return rng.choice(found) if found else None
 
 
@@ -329,7 +381,10 @@ def checks(rng, model, branch):
 
 def last_checks(rng, model):
     refs = [["branch", name] for name in model.branches] + [["tag", name] for name in model.tags]
-    refs += [["snapshot", n] for n in rng.sample(range(10), 2)] + [["time", rng.randint(0, 9)], ["range", rng.randint(0, 9), rng.randint(0, 9)]]
+    refs += [["snapshot", n] for n in rng.sample(range(10), 2)] + [
+        ["time", rng.randint(0, 9)],
+        ["range", rng.randint(0, 9), rng.randint(0, 9)],
+    ]
     return [one for ref in refs for one in ({"ref": ref, "columns": None, "where": None}, check(rng, model, ref), check(rng, model, ref))]
 
 

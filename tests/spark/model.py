@@ -1,8 +1,11 @@
-"""What a table looks like after the steps of a history, as far as later steps and queries depend on it: columns, partition terms, branches and tags.
+"""What a table looks like after the steps of a history, as far as later steps and queries depend on it: columns, partition terms, branches and
+tags.
 
-Contract: `apply` changes the model as a step changes the table, or raises Inapplicable and changes nothing. The generator asks it what can come next, and a replay asks it
-which steps of a shrunk history still make sense, so that no step has to be repaired when an earlier one goes.
+Contract: `apply` changes the model as a step changes the table, or raises Inapplicable and changes nothing. The generator asks it what can
+come next, and a replay asks it which steps of a shrunk history still make sense, so that no step has to be repaired when an earlier one
+goes.
 """
+
 import copy
 
 from columns import digits, find, is_primitive, paths
@@ -118,7 +121,10 @@ class Model:
     def _promote(self, step):
         one = self.named(step["path"])
         require(step["type"] in promotions(one["type"]), "no promotion")
-        require(not any(term["path"] == step["path"] and term["transform"] == "bucket" for term in self.terms) or one["type"] != "float", "buckets")
+        require(
+            not any(term["path"] == step["path"] and term["transform"] == "bucket" for term in self.terms) or one["type"] != "float",
+            "buckets",
+        )
         one["type"] = step["type"]
 
     def _relax(self, step):
@@ -134,7 +140,9 @@ class Model:
     def can_add(self, term):
         """At most one term of time for a column, and one of each other transform."""
         same = [other for other in self.terms if other["path"] == term["path"]]
-        return all(other["transform"] != term["transform"] and not (other["transform"] in TIMES and term["transform"] in TIMES) for other in same)
+        return all(
+            other["transform"] != term["transform"] and not (other["transform"] in TIMES and term["transform"] in TIMES) for other in same
+        )
 
     def _drop_term(self, step):
         require(step["term"] in self.terms, "no such term")
@@ -203,17 +211,22 @@ def all_paths(fields):
 
 def in_map_key(fields, path):
     """Whether a path leads through the key of a map, which does not evolve."""
-    return any("map" in find(fields, path[:i])["type"] and path[i] == "key" for i in range(1, len(path)) if not is_primitive(find(fields, path[:i])["type"]))
+    return any(
+        "map" in find(fields, path[:i])["type"] and path[i] == "key"
+        for i in range(1, len(path))
+        if not is_primitive(find(fields, path[:i])["type"])
+    )
 
 
 def struct_paths(fields):
     """The paths of every struct, the table itself first: where columns can be added."""
-    return [[]] + [path for path, one in all_paths(fields) if not is_primitive(one["type"]) and "struct" in one["type"] and not in_map_key(fields, path)]
+    return [[]] + [
+        path
+        for path, one in all_paths(fields)
+        if not is_primitive(one["type"]) and "struct" in one["type"] and not in_map_key(fields, path)
+    ]
 
 
 def is_structs_child(fields, path):
     """Whether a path names a column of the table or of a struct, not an element, key or value."""
     return len(path) == 1 or "struct" in find(fields, path[:-1])["type"]
-
-
-

@@ -1,9 +1,11 @@
 """Random predicates that Spark and fastdata's filters (docs/filters.md) mean the same by.
 
-Contract: a predicate is JSON and is written in either dialect by `text`. Left out, because the two differ or one lacks it: arithmetic that can overflow
-(Spark's integers have the width of their type, fastdata's 64 bits), division and remainder by zero (an error in Spark, NULL here), backslashes in text and in patterns of
-LIKE (an escape in Spark, a plain character here), decimals with fractions beside those of 38 digits (Spark rounds, fastdata does not) and everything below a list or a map, where filters do not reach.
+Contract: a predicate is JSON and is written in either dialect by `text`. Left out, because the two differ or one lacks it: arithmetic that
+can overflow (Spark's integers have the width of their type, fastdata's 64 bits), division and remainder by zero (an error in Spark, NULL
+here), backslashes in text and in patterns of LIKE (an escape in Spark, a plain character here), decimals with fractions beside those of 38
+digits (Spark rounds, fastdata does not) and everything below a list or a map, where filters do not reach.
 """
+
 from columns import digits, domain, is_primitive, literal, paths, spark_name, sql_name, text_literal, through_structs
 
 OPERATORS = ["=", "<>", "<", "<=", ">", ">="]
@@ -34,7 +36,11 @@ def forms(rng, reachable, kind):
     found = [
         lambda of: {"compare": rng.choice(OPERATORS), "value": rng.choice(values), **of},
         lambda of: {"compare": rng.choice(OPERATORS), "value": rng.choice(values), **of},
-        lambda of: {"in": rng.sample(values, rng.randint(1, min(4, len(values)))) + ([None] if rng.random() < 0.2 else []), "not_in": rng.random() < 0.3, **of},
+        lambda of: {
+            "in": rng.sample(values, rng.randint(1, min(4, len(values)))) + ([None] if rng.random() < 0.2 else []),
+            "not_in": rng.random() < 0.3,
+            **of,
+        },
         lambda of: {"between": [rng.choice(values), rng.choice(values)], **of},
     ]
     same = [list(path) for path, one in reachable if one["type"] == kind]

@@ -5,8 +5,10 @@ usage: run.py --jars JAR,JAR... [--first SEED] [--histories N] [--regressions FO
        run.py --jars JAR,JAR... --replay FILE...
        run.py --print SEED
 
-Each history is a line; a failure is shrunk and written to the folder of failures, and stands in the output as the step, the query and both results. The last line is `N passed, M failed`.
+Each history is a line; a failure is shrunk and written to the folder of failures, and stands in the output as the step, the query and both
+results. The last line is `N passed, M failed`.
 """
+
 import argparse
 import collections
 import json

@@ -1,8 +1,10 @@
 """One session of Spark with Iceberg for all histories, and its tables as Python sees them.
 
-Contract: tables are in a Hadoop catalog below a folder, `lake.db.NAME`, so that fastdata reads them by their path; the catalog keeps no table in memory. Everything is small: no UI, one partition of
-a shuffle, plans that are interpreted and not compiled, because a history is some hundred queries of some ten rows.
+Contract: tables are in a Hadoop catalog below a folder, `lake.db.NAME`, so that fastdata reads them by their path; the catalog keeps no
+table in memory. Everything is small: no UI, one partition of a shuffle, plans that are interpreted and not compiled, because a history is
+some hundred queries of some ten rows.
 """
+
 import gzip
 import json
 import os
@@ -18,7 +20,9 @@ def start(folder, jars):
     """The session; `jars` are the files of Iceberg's runtime for Spark."""
     classes = Path(folder, "classes")
     runtime = os.pathsep.join([*jars, str(Path(os.environ["SPARK_HOME"], "jars", "*"))])
-    subprocess.run(["javac", "-nowarn", "-Xlint:-deprecation", "-d", str(classes), "-cp", runtime, *map(str, HERE.glob("*.java"))], check=True)
+    subprocess.run(
+        ["javac", "-nowarn", "-XDsuppressNotes", "-d", str(classes), "-cp", runtime, *map(str, HERE.glob("*.java"))], check=True
+    )
     settings = {
         "spark.driver.extraClassPath": os.pathsep.join([str(classes), *jars]),
         "spark.driver.extraJavaOptions": f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.configurationFile={log_settings(folder)}",
@@ -27,6 +31,7 @@ def start(folder, jars):
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.local.dir": str(Path(folder, "scratch")),
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         "spark.sql.catalog.lake": "org.apache.iceberg.spark.SparkCatalog",
         "spark.sql.catalog.lake.type": "hadoop",
@@ -57,7 +62,8 @@ def log_settings(folder):
     path = Path(folder, "log4j2.properties")
     path.write_text(
         "rootLogger.level = error\nrootLogger.appenderRef.file.ref = file\nappender.file.type = File\nappender.file.name = file\n"
-        f"appender.file.fileName = {Path(folder, 'spark.log')}\nappender.file.layout.type = PatternLayout\nappender.file.layout.pattern = %d %p %c: %m%n%ex{{5}}\n"
+        f"appender.file.fileName = {Path(folder, 'spark.log')}\nappender.file.layout.type = PatternLayout\n"
+        "appender.file.layout.pattern = %d %p %c: %m%n%ex{5}\n"
     )
     return path
 

@@ -1,8 +1,10 @@
 """Cuts a failing history down: fewer steps, queries, rows and columns, simpler predicates, as long as it fails.
 
-Contract: `shrink(history, fails, seconds)` returns the smallest history found for which `fails` returns a failure, and that failure. `fails` returns None where it passes, and where it cannot be played.
-A shrunk history may fail in another way than the first one did: any failure is worth a look.
+Contract: `shrink(history, fails, seconds)` returns the smallest history found for which `fails` returns a failure, and that failure.
+`fails` returns None where it passes, and where it cannot be played. A shrunk history may fail in another way than the first one did: any
+failure is worth a look.
 """
+
 import copy
 import time
 

@@ -1,4 +1,5 @@
 """What needs no Spark: histories are functions of their seed, unequal cells are found, and shrinking keeps what fails."""
+
 import decimal
 import json
 import unittest
@@ -39,8 +40,8 @@ class Cells(unittest.TestCase):
         struct = pa.struct([("a", pa.int32())])
         pairs = [
             (pa.float64(), 0.0, -0.0), (pa.float32(), float("nan"), None), (pa.list_(pa.int32()), [], None), (struct, {"a": None}, None),
-            (pa.map_(pa.string(), pa.int32()), [("a", None)], []), (pa.binary(), b"", None), (pa.string(), "", None), (pa.timestamp("us"), 0, 1),
-            (pa.list_(struct), [None], [{"a": None}]),
+            (pa.map_(pa.string(), pa.int32()), [("a", None)], []), (pa.binary(), b"", None), (pa.string(), "", None),
+            (pa.timestamp("us"), 0, 1), (pa.list_(struct), [None], [{"a": None}]),
         ]  # fmt: skip
         for kind, one, other in pairs:
             with self.subTest(kind=str(kind)):
@@ -50,7 +51,12 @@ class Cells(unittest.TestCase):
 
     def test_types_that_hold_the_same_value_differ(self):
         one = decimal.Decimal("1")
-        kinds = [(pa.int32(), pa.int64(), 1), (pa.float32(), pa.float64(), 1.5), (pa.decimal128(9, 2), pa.decimal128(10, 2), one), (pa.timestamp("us"), pa.timestamp("us", "UTC"), 0)]
+        kinds = [
+            (pa.int32(), pa.int64(), 1),
+            (pa.float32(), pa.float64(), 1.5),
+            (pa.decimal128(9, 2), pa.decimal128(10, 2), one),
+            (pa.timestamp("us"), pa.timestamp("us", "UTC"), 0),
+        ]
         for here, there, value in kinds:
             self.assertIn("types", difference(*(Rows.of(pa.table({"x": pa.array([value], kind)})) for kind in (here, there))))
 
@@ -63,7 +69,12 @@ class Cells(unittest.TestCase):
 
     def test_paths_prune_what_they_leave_out(self):
         inner = {"struct": [field("a", "int"), field("b", "string")]}
-        fields = [field("k", "int"), field("s", inner), field("l", {"list": field("element", inner)}), field("m", {"map": [field("key", "int", True), field("value", inner)]})]
+        fields = [
+            field("k", "int"),
+            field("s", inner),
+            field("l", {"list": field("element", inner)}),
+            field("m", {"map": [field("key", "int", True), field("value", inner)]}),
+        ]
         both = {"a": 1, "b": "x"}
         rows = Rows.of(arrow_table(fields, [{"k": 7, "s": both, "l": [both, None], "m": [[5, both]]}, {"k": 8}]))
         self.assertEqual(rows.select([["s", "b"], ["k"]]).rows, [[["x"], 7], [None, 8]])
@@ -74,9 +85,18 @@ class Cells(unittest.TestCase):
 
 class Predicates(unittest.TestCase):
     def test_both_dialects_of_one_predicate(self):
-        predicate = {"and": [{"path": ["s", "Odd name"], "type": "string", "compare": "<=", "value": "it's"}, {"not": {"path": ["n"], "type": "double", "in": ["NaN", None], "not_in": False}}]}
-        self.assertEqual(predicates.text(predicate, True), "((`s`.`Odd name` <= 'it\\'s') AND (NOT (`n` IN (CAST('NaN' AS DOUBLE), NULL))))")
-        self.assertEqual(predicates.text(predicate, False), "((\"s\".\"Odd name\" <= 'it''s') AND (NOT (\"n\" IN (CAST('NaN' AS DOUBLE), NULL))))")
+        predicate = {
+            "and": [
+                {"path": ["s", "Odd name"], "type": "string", "compare": "<=", "value": "it's"},
+                {"not": {"path": ["n"], "type": "double", "in": ["NaN", None], "not_in": False}},
+            ]
+        }
+        self.assertEqual(
+            predicates.text(predicate, True), "((`s`.`Odd name` <= 'it\\'s') AND (NOT (`n` IN (CAST('NaN' AS DOUBLE), NULL))))"
+        )
+        self.assertEqual(
+            predicates.text(predicate, False), "((\"s\".\"Odd name\" <= 'it''s') AND (NOT (\"n\" IN (CAST('NaN' AS DOUBLE), NULL))))"
+        )
 
 
 class Shrinking(unittest.TestCase):
@@ -85,12 +105,18 @@ class Shrinking(unittest.TestCase):
             """As if the rows of an append with the key 7 were lost after any delete."""
             lost = any(row.get("key") == 7 for step in history["steps"] if step["op"] == "append" for row in step["rows"])
             deleted = [i for i, step in enumerate(history["steps"]) if step["op"] == "delete"]
-            return {"step": deleted[-1], "check": history["steps"][deleted[-1]]["checks"][0]} if lost and deleted and history["steps"][deleted[-1]]["checks"] else None
+            return (
+                {"step": deleted[-1], "check": history["steps"][deleted[-1]]["checks"][0]}
+                if lost and deleted and history["steps"][deleted[-1]]["checks"]
+                else None
+            )
 
         check = {"ref": ["current"], "columns": None, "where": None}
         rows = [{"key": n, "x": n} for n in range(20)]
         steps = [{"op": "create", "fields": [field("key", "int"), field("x", "int")], "terms": [], "properties": {"a": "b"}, "checks": []}]
-        steps += [{"op": op, "rows": rows, "where": None, "checks": [check, check]} for op in ("append", "upgrade", "append", "delete", "append")]
+        steps += [
+            {"op": op, "rows": rows, "where": None, "checks": [check, check]} for op in ("append", "upgrade", "append", "delete", "append")
+        ]
         history = {"seed": 1, "steps": steps}
         left, failure = shrink(history, fails(history), fails, 20)
         self.assertEqual([step["op"] for step in left["steps"]], ["create", "append", "delete"])
