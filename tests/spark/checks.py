@@ -181,13 +181,14 @@ class Checks:
         wanted = expected.select(columns) if truth is None else expected.where(truth).select(columns)
         where = predicates.text(one["where"], False) if one["where"] else None
         asked = [sql_name(path) for path in columns] if one["columns"] else None
-        query = {"columns": asked, "where": where, **place.request}
+        query = {"columns": asked, "where": where, **place.request, **{key: one[key] for key in ("limit", "pieces") if one.get(key)}}
         try:
-            scan = self.lake[str(self.folder)].scan(
-                asked, where, batch_rows=one.get("rows"), order=one.get("order", "stable"), **place.request
-            )
-            wrong = difference(wanted, Rows.of(scan.to_arrow(progress=False)))
-            if not wrong and len(wanted.rows) != scan.count():
+            options = {name: one[key] for name, key in (("batch_rows", "rows"), ("order", "order"), ("limit", "limit")) if one.get(key)}
+            scan = self.lake[str(self.folder)].scan(asked, where, **options, **place.request)
+            pieces = scan.shards(one["pieces"]) if one.get("pieces") else [scan]
+            found = Rows.of(pa.concat_tables([piece.to_arrow(progress=False) for piece in pieces]))
+            wrong = difference(wanted, found, one.get("limit"))
+            if not wrong and not one.get("limit") and len(wanted.rows) != scan.count():
                 wrong = {"count": scan.count(), "expected count": len(wanted.rows)}
         except fastdata.Error as error:
             wrong = {"error": str(error), "advice": error.advice, "expected rows": len(wanted.rows)}

@@ -184,7 +184,7 @@ def random_type(rng, depth=0):
         return {"struct": [field(name, random_type(rng, depth + 1), rng.random() < 0.1) for name in names]}
     if form == "list":
         return {"list": field("element", random_type(rng, depth + 1))}
-    key = rng.choice(["int", "long", "string", "date", "decimal(9,0)", "boolean"])
+    key = rng.choice(["int", "long", "string", "date", "decimal(9,0)", "boolean", {"struct": [field("a", "int"), field("b", "string")]}])
     return {"map": [field("key", key, True), field("value", random_type(rng, depth + 1))]}
 
 

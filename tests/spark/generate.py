@@ -4,8 +4,8 @@ Contract: `history(seed)` is JSON, {"seed", "steps": [...]}. Each step has "op",
 name columns as they are called by then, and snapshots by a number, of which a replay takes the remainder by the snapshots there are. Not
 every step need apply: a replay leaves out what the writer refuses for a reason that is listed in play.py.
 
-A check is {"ref", "columns", "where", "rows", "order"}: ref is ["current"], ["branch", NAME], ["tag", NAME], ["snapshot", N], ["time", N]
-or ["range", N, M]; columns are paths, or null for all.
+A check is {"ref", "columns", "where"} and how to read: "rows" (of a batch), "order", "limit", "pieces": ref is ["current"], ["branch",
+NAME], ["tag", NAME], ["snapshot", N], ["time", N] or ["range", N, M]; columns are paths, or null for all.
 """
 
 import random
@@ -392,4 +392,6 @@ def check(rng, model, ref):
     names = [list(path) for path, _ in paths(model.fields)] + [[name] for name in METADATA + (LINEAGE if model.version >= 3 else [])]
     columns = rng.sample(names, rng.randint(1, min(4, len(names)))) if rng.random() < 0.7 else None
     where = random_predicate(rng, model.fields) if rng.random() < 0.9 else None
-    return {"ref": ref, "columns": columns, "where": where, "rows": rng.choice([None, None, 1, 3]), "order": rng.choice(["stable", "fast"])}
+    reading = rng.choice([{}, {}, {}, {"limit": rng.randint(1, 4)}, {"pieces": rng.randint(2, 4)}])
+    reading |= {"rows": rng.choice([None, None, 1, 3]), "order": rng.choice(["stable", "fast"])}
+    return {"ref": ref, "columns": columns, "where": where, **reading}

@@ -65,6 +65,9 @@ class Cells(unittest.TestCase):
         self.assertIsNone(self.differ(kind, [("a", 1), ("b", 2)], [("b", 2), ("a", 1)]))
         here, there = (Rows.of(pa.table({"x": values})) for values in ([1, 1, 2], [1, 2, 2]))
         self.assertEqual(difference(here, there)["missing"], [[1]])
+        self.assertIsNone(difference(here, Rows.of(pa.table({"x": [2, 1]})), limit=2))
+        self.assertIsNotNone(difference(here, Rows.of(pa.table({"x": [2, 2]})), limit=2))
+        self.assertIsNotNone(difference(here, Rows.of(pa.table({"x": [2]})), limit=2))
         self.assertEqual(difference(here, there)["not expected"], [[2]])
 
     def test_paths_prune_what_they_leave_out(self):
