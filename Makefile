@@ -10,7 +10,7 @@ export PATH := $(FASTDATA_CACHE)/tools/bin:$(PATH)
 
 BINARY := $(CARGO_TARGET_DIR)/debug/fastdata
 
-.PHONY: help build demo test lint unit deny docs wheel python-test python-lock check-features bench bench-python bench-s3 soak fuzz services-up services-down clean-demo
+.PHONY: help build demo test lint unit deny docs wheel python-test spark-test python-lock check-features bench bench-python bench-s3 soak fuzz services-up services-down clean-demo
 
 help: ## List the recipes
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ demo: build ## Make an example warehouse, look at it, scan it, serve it, pull fr
 
 test: ## Install what is needed and run every check and test
 	scripts/setup.sh
-	$(MAKE) lint unit deny docs python-test
+	$(MAKE) lint unit deny docs python-test spark-test
 
 lint: ## Format and clippy, warnings are errors
 	cargo fmt --all --check
@@ -44,6 +44,9 @@ wheel: ## Build the Python wheel and print its path; PROFILE=dist for one that s
 
 python-test: build ## Build the wheel, install it into the tests' environment and run the Python tests
 	scripts/python-test.sh $(PYTEST)
+
+spark-test: ## Compare with Spark on random histories of tables
+	scripts/spark-test.sh $(HISTORIES)
 
 python-lock: ## Renew the pinned versions of the Python environments
 	scripts/python-lock.sh

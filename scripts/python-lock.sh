@@ -7,6 +7,6 @@ uv=$(scripts/python-env.sh --uv)
 # CPU (the compiler of kernels, a solver, headers): without them the environment has 4.8 GB instead of 6.1.
 left_out=(triton nvidia-cusolver nvidia-nvtx nvidia-cuda-cccl cuda-bindings cuda-pathfinder cuda-toolkit)
 cd python/requirements
-for lock in light heavy bench oldest; do
+for lock in light heavy bench oldest spark; do
     "$uv" pip compile --quiet --universal --python-version 3.11 --upgrade --no-header "${left_out[@]/#/--no-emit-package=}" --output-file $lock.txt $lock.in
 done

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export FASTDATA_SOAK=1
 
-# name, what it is, the kind of test and the tests' names
+# name, what it is, the kind of test and the tests' names; or `script` and a command that prints `N passed, M failed`
 parts=(
     "tickets|a million altered tickets|--lib|serve::ticket"
     "lanes|thousands of random lanes, killed and resumed|--lib|lane::"
@@ -15,6 +15,8 @@ parts=(
     "shaky|1000 scans through a shaky network to MinIO, and as many without faults|--test integration|faults::shaky"
     "outages|50 outages of MinIO, of 5 to 30 s, during scans|--test integration|faults::outage"
     "tables|random tables through the engine|--test integration|properties::"
+    "spark|150 random histories against Spark|script|scripts/spark-test.sh 150 1"
+    "spark-more|150 further histories|script|scripts/spark-test.sh 150 151"
 )
 names=()
 for part in "${parts[@]}"; do names+=("${part%%|*}"); done
@@ -42,15 +44,24 @@ for part in "${parts[@]}"; do
     started=$SECONDS
     verdict=passed
     set=$(variables "$name")
-    # shellcheck disable=SC2086 # each is words
-    env $set scripts/test.sh $kind -- --show-output --test-threads 1 "$tests" >"$log" 2>&1 || verdict=FAILED
-    count=$(awk '/^test result:/ {n += $4} END {print n + 0}' "$log")
+    if [ "$kind" = script ]; then
+        # shellcheck disable=SC2086 # words
+        FASTDATA_REQUIRE=all $tests >"$log" 2>&1 || verdict=FAILED
+        count=$(awk '/^[0-9]+ passed, [0-9]+ failed$/ {print $1}' "$log")
+    else
+        # shellcheck disable=SC2086 # each is words
+        env $set scripts/test.sh $kind -- --show-output --test-threads 1 "$tests" >"$log" 2>&1 || verdict=FAILED
+        count=$(awk '/^test result:/ {n += $4} END {print n + 0}' "$log")
+    fi
+    count=${count:-0}
     [ "$verdict" = passed ] && [ "$count" -eq 0 ] && verdict="FAILED: no test is named $tests"
     echo "$name: $what${set:+ ($set)}: $verdict, $count tests in $((SECONDS - started)) s"
     # What tests say stands below their names, up to an empty line.
+    [ "$kind" = script ] && tail -4 "$log" | sed 's/^/  /'
     awk '/^---- .* stdout ----$/ {said = 1; next} /^$/ {said = 0} said {print "  " $0}' "$log"
     [ "$verdict" = passed ] && continue
     failed+=("$name")
+    [ "$kind" = script ] && tail -200 "$log"
     awk '/^failures:|^error/ {said = 1} said' "$log" | head -100
 done
 [ ${#failed[@]} -eq 0 ] || { echo "soak: promises were broken: ${failed[*]}" >&2; exit 1; }

@@ -1,7 +1,8 @@
 //! What a partition value says of the column it was made from: the inclusive projection, read backwards (spec "Scan Planning").
 //!
 //! Contract: through the manifest's own spec; void and unknown transforms say nothing. Year, month, day and hour values below or at zero
-//! may be one too high (older Java wrote them so), hence reach one unit lower.
+//! may be one too high (older Java wrote them so), hence reach one unit lower. The least integers truncate to the greatest ones in Java, which wraps
+//! around, hence a partition value up there says nothing of how low its values are.
 
 use super::column::PruneColumn;
 use super::domain::{Buckets, Domain, Upper};
@@ -77,7 +78,7 @@ fn of_range(transform: &Transform, lower: Option<&Value>, upper: Option<&Value>,
             }
         }
         Transform::Truncate(width) => {
-            domain.lower = lower.cloned();
+            domain.lower = lower.filter(|lower| !may_be_wrapped(lower, upper, *width)).cloned();
             domain.upper = upper.and_then(|upper| end_of_truncated(upper, *width));
         }
         Transform::Year | Transform::Month | Transform::Day | Transform::Hour => {
@@ -106,6 +107,21 @@ fn end_of_truncated(value: &Value, width: u32) -> Option<Upper> {
         Value::Binary(v) => Upper { prefix: v.len() >= width as usize, value: value.clone() },
         _ => return None,
     })
+}
+
+/// Whether a partition value within the bounds may be that of integers so low that truncating them wrapped around: its own values would go beyond
+/// the greatest integer. A `long` may be an `int` that was promoted.
+fn may_be_wrapped(lower: &Value, upper: Option<&Value>, width: u32) -> bool {
+    let end = |upper: i64| i128::from(upper) + i128::from(width) - 1;
+    match (lower, upper) {
+        (Value::Int(_), Some(Value::Int(upper))) => end((*upper).into()) > i32::MAX.into(),
+        (Value::Long(lower), Some(Value::Long(upper))) => {
+            let end = end(*upper);
+            end > i64::MAX.into() || (*lower <= i32::MAX.into() && end > i32::MAX.into())
+        }
+        (Value::Int(_) | Value::Long(_), _) => true,
+        _ => false,
+    }
 }
 
 /// The first source value of a year, month, day or hour, counted from 1970.

@@ -373,6 +373,18 @@ fn truncated_partitions_are_ranges() {
 }
 
 #[test]
+fn truncated_partitions_of_the_least_integers_wrap_around() {
+    let fields = [(1, "truncate[10]")];
+    let least = [Some(Value::Long(i64::MAX - 1))];
+    assert!(keeps_tuple(&id(Eq, i64::MIN), &fields, &least) && keeps_tuple(&id(Lt, 0), &fields, &least));
+    let least_int = [Some(Value::Long(i64::from(i32::MAX) - 1))];
+    assert!(keeps_tuple(&id(Lt, 0), &fields, &least_int), "of an int that was promoted");
+    assert!(!keeps_tuple(&id(Gt, i64::from(i32::MAX) + 9), &fields, &least_int));
+    let below = [Some(Value::Long(i64::from(i32::MAX) - 27))];
+    assert!(!keeps_tuple(&id(Lt, 0), &fields, &below));
+}
+
+#[test]
 fn time_partitions_are_ranges() {
     let day = |op, d| compare(column(4, P::Date), op, literal(Value::Date(d)));
     assert!(keeps_tuple(&ts(GtEq, 365 * DAY), &[(5, "year")], &[Some(Value::Int(1))]));
