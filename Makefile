@@ -10,7 +10,7 @@ export PATH := $(FASTDATA_CACHE)/tools/bin:$(PATH)
 
 BINARY := $(CARGO_TARGET_DIR)/debug/fastdata
 
-.PHONY: help build demo test lint unit deny docs wheel python-test python-lock check-features bench bench-python soak fuzz clean-demo
+.PHONY: help build demo test lint unit deny docs wheel python-test python-lock check-features bench bench-python soak fuzz services-up services-down clean-demo
 
 help: ## List the recipes
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ bench: ## Measure scans of the reference tables against the decode floor
 
 bench-python: ## Measure the Python package beside pyiceberg, Polars and Daft
 	scripts/bench-python.sh
+
+services-up: ## Start MinIO, PostgreSQL, a REST catalog and Nessie on loopback, each with a demo table
+	scripts/services.sh up
+
+services-down: ## End what services-up started
+	scripts/services.sh down
 
 clean-demo: ## Remove the example warehouse
 	rm -rf demo-warehouse

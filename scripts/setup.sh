@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need: cargo-deny, a Python environment with the real readers, PostgreSQL and openssl where apt and root are at hand.
+# Installs what the tests need: cargo-deny, a Python environment with the real readers, PostgreSQL and openssl where apt and root are at hand, and with
+# Go, Maven and Java 17 an object store and catalogs.
 # With FASTDATA_REQUIRE=all a missing part is a failure; otherwise the tests that need it skip and say so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -44,3 +45,6 @@ if ! command -v openssl >/dev/null; then
         missing openssl
     fi
 fi
+
+# Says itself what could not be installed.
+scripts/components.sh >/dev/null

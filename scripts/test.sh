@@ -20,4 +20,11 @@ elif [ "${FASTDATA_REQUIRE:-}" = all ]; then
     echo "tests: the Python environment is required and could not be made" >&2
     exit 1
 fi
+# What is missing is installed by scripts/setup.sh, and here too where everything is required.
+[ "${FASTDATA_REQUIRE:-}" = all ] && how= || how=--installed
+# shellcheck disable=SC2086 # one word or none
+components=$(scripts/components.sh $how)
+while IFS= read -r line; do
+    [ -z "$line" ] || export "${line?}"
+done <<<"$components"
 cargo test --locked --workspace "$@"

@@ -2,10 +2,11 @@
 
 pub mod authority;
 pub mod files;
-pub mod postgres;
 pub mod rest;
 pub mod s3;
+pub mod services;
 pub mod store;
 pub mod table;
 
 pub use fastdata_proxy as proxy;
+pub use services::postgres;

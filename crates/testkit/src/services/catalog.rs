@@ -1,0 +1,77 @@
+//! What tests ask of an Iceberg REST catalog beside reading: namespaces and tables made, moved on and removed.
+
+use super::http::{client, wait};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A REST catalog's resources, below its prefix.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    /// `http://HOST:PORT/v1` and the prefix, without a slash at the end.
+    root: String,
+    bearer: Option<String>,
+}
+
+impl Catalog {
+    pub fn new(root: String) -> Catalog {
+        Catalog { root, bearer: None }
+    }
+
+    /// The same, asked with a token.
+    pub fn with_token(&self, token: &str) -> Catalog {
+        Catalog { bearer: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// Makes a namespace and its parents, unless they are there.
+    pub fn create_namespace(&self, levels: &[&str]) {
+        for depth in 1..=levels.len() {
+            let (status, answer) = self.ask(Method::POST, "/namespaces", Some(json!({"namespace": levels[..depth], "properties": {}})));
+            assert!(status.is_success() || status == StatusCode::CONFLICT, "namespace {levels:?}: {status} {answer}");
+        }
+    }
+
+    /// Gives a name to the table that a metadata file describes; a table of that name gives way.
+    pub fn register(&self, namespace: &[&str], name: &str, metadata_location: &str) {
+        let path = format!("/namespaces/{}/register", segment(&namespace.join("\u{1f}")));
+        let body = json!({"name": name, "metadata-location": metadata_location});
+        let (mut status, mut answer) = self.ask(Method::POST, &path, Some(body.clone()));
+        if status == StatusCode::CONFLICT {
+            self.forget(namespace, name);
+            (status, answer) = self.ask(Method::POST, &path, Some(body));
+        }
+        assert!(status.is_success(), "{namespace:?} {name} at {metadata_location}: {status} {answer}");
+    }
+
+    /// Takes the name away; the files stay.
+    pub fn forget(&self, namespace: &[&str], name: &str) {
+        let path = format!("/namespaces/{}/tables/{}", segment(&namespace.join("\u{1f}")), segment(name));
+        let (status, answer) = self.ask(Method::DELETE, &path, None);
+        assert!(status.is_success(), "{namespace:?} {name}: {status} {answer}");
+    }
+
+    /// One request, its path below the prefix: the status, and the JSON of the answer, or its text as a string. No connection is status 503.
+    pub fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let request = client(None).request(method, format!("{}{path}", self.root));
+        let request = self.bearer.iter().fold(request, |request, token| request.bearer_auth(token));
+        let request = body.iter().fold(request, |request, body| request.json(body));
+        wait(async {
+            let unreached = |e: reqwest::Error| (StatusCode::SERVICE_UNAVAILABLE, Value::from(e.to_string()));
+            let response = match request.send().await {
+                Ok(response) => response,
+                Err(e) => return unreached(e),
+            };
+            let status = response.status();
+            match response.text().await {
+                Ok(text) => (status, serde_json::from_str(&text).unwrap_or(Value::from(text))),
+                Err(e) => unreached(e),
+            }
+        })
+    }
+}
+
+fn segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}

@@ -1,0 +1,83 @@
+//! An example table in each running catalog, so that there is something to read at once.
+//!
+//! Contract: `demo.events`, partitioned, evolved, with every kind of delete; made from a fixed seed, so that making it again changes nothing.
+
+use super::catalog::Catalog;
+use super::http::wait;
+use super::minio::S3;
+use crate::table::{Built, Columns, Deletes, Evolution, History, Layout, Partitioning, Shape, build};
+use std::path::Path;
+
+pub const NAMESPACE: &str = "demo";
+pub const TABLE: &str = "events";
+/// Of every demo table's location.
+pub const BUCKET: &str = "lake";
+
+/// As the Iceberg project's own catalogs make it.
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS iceberg_tables (
+    catalog_name VARCHAR(255) NOT NULL,
+    table_namespace VARCHAR(255) NOT NULL,
+    table_name VARCHAR(255) NOT NULL,
+    metadata_location VARCHAR(1000),
+    previous_metadata_location VARCHAR(1000),
+    iceberg_type VARCHAR(5),
+    PRIMARY KEY (catalog_name, table_namespace, table_name)
+);
+CREATE TABLE IF NOT EXISTS iceberg_namespace_properties (
+    catalog_name VARCHAR(255) NOT NULL,
+    namespace VARCHAR(255) NOT NULL,
+    property_key VARCHAR(255) NOT NULL,
+    property_value VARCHAR(1000) NOT NULL,
+    PRIMARY KEY (catalog_name, namespace, property_key)
+);";
+
+/// Makes the table in a local folder; its files call their place `s3://BUCKET/FOLDER/demo/events`.
+pub fn build_table(local: &Path, bucket: &str, folder: &str) -> Built {
+    let shape = Shape {
+        first_format: 2,
+        format: 3,
+        columns: Columns::Nested,
+        partitioning: Partitioning::Identity,
+        layout: Layout { location: Some(format!("s3://{bucket}/{}", key(folder))), ..Layout::default() },
+        deletes: Deletes { positions: true, equality: true, ..Deletes::VECTORS },
+        evolution: Evolution { spec: false, ..Evolution::ALL },
+        history: History { appends: 3, ..History::SINGLE },
+        ..Shape::default()
+    };
+    build(&shape, local).expect("the table is built")
+}
+
+fn key(folder: &str) -> String {
+    format!("{folder}/{NAMESPACE}/{TABLE}")
+}
+
+/// Puts the table's files below `s3://BUCKET/FOLDER/demo/events`, and gives the location of its metadata file.
+pub fn put_table(store: &S3, bucket: &str, folder: &str) -> String {
+    let local = tempfile::tempdir().expect("a temporary directory");
+    let built = build_table(local.path(), bucket, folder);
+    store.put_directory(bucket, &format!("{}/", key(folder)), &built.table_folder());
+    built.table.metadata_location().to_owned()
+}
+
+/// Names the table in a REST catalog.
+pub fn register(catalog: &Catalog, metadata_location: &str) {
+    catalog.create_namespace(&[NAMESPACE]);
+    catalog.register(&[NAMESPACE], TABLE, metadata_location);
+}
+
+/// Names the table in an SQL catalog on PostgreSQL, which is made where it is missing.
+pub fn register_sql(uri: &str, catalog_name: &str, metadata_location: &str) {
+    wait(async {
+        let (client, connection) = tokio_postgres::connect(uri, tokio_postgres::NoTls).await.unwrap_or_else(|e| panic!("{uri}: {e}"));
+        let served = tokio::spawn(connection);
+        client.batch_execute(SCHEMA).await.expect("the tables of an SQL catalog");
+        let statement = "INSERT INTO iceberg_tables VALUES ($1, $2, $3, $4, NULL, 'TABLE')
+             ON CONFLICT (catalog_name, table_namespace, table_name) DO UPDATE SET metadata_location = excluded.metadata_location";
+        client.execute(statement, &[&catalog_name, &NAMESPACE, &TABLE, &metadata_location]).await.expect("a table is named");
+        let statement = "INSERT INTO iceberg_namespace_properties VALUES ($1, $2, 'exists', 'true') ON CONFLICT DO NOTHING";
+        client.execute(statement, &[&catalog_name, &NAMESPACE]).await.expect("a namespace is named");
+        drop(client);
+        served.await.expect("the connection's task").expect("the connection ends well");
+    });
+}

@@ -1,0 +1,209 @@
+//! The services as a developer keeps them: started once, side by side, until they are told to end.
+//!
+//! Contract: [`up`] starts what does not run, returns when all of it answers, and may be called again; ports and data are kept from one time to the
+//! next. [`down`] ends the processes that `up` started and no others: a process id counts only with the time at which its process began. Everything
+//! lies in one folder: a folder for each service with its state and log, `services.json` with what runs, `fastdata.toml` with a catalog for each.
+
+use super::minio::{self, S3};
+use super::process::{Life, Process, free_port, is_free, loopback, signal_group, start_time};
+use super::{demo, nessie, postgres, reference, required};
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const END_TIMEOUT: Duration = Duration::from_secs(20);
+const WAREHOUSE: &str = "s3://lake/rest";
+
+/// A service that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    pub name: String,
+    pub pid: u32,
+    /// As the kernel tells it: it tells one process from a later one with the same id.
+    started: String,
+    ports: (u16, u16),
+    stop: String,
+}
+
+impl Service {
+    fn runs(&self) -> bool {
+        start_time(self.pid).is_some_and(|time| time == self.started)
+    }
+
+    /// What a person or a program connects to.
+    pub fn address(&self) -> String {
+        match self.name.as_str() {
+            "minio" | "rest" => format!("http://{}", loopback(self.ports.0)),
+            "nessie" => nessie::uri(self.ports.0),
+            _ => postgres::uri(self.ports.0),
+        }
+    }
+}
+
+/// Starts what does not run, and gives what runs.
+pub fn up(folder: &Path) -> Vec<Service> {
+    std::fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let folder = folder.canonicalize().unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut running = Running::read(&folder);
+    running.up("minio", || {
+        let program = required("FASTDATA_MINIO", "MinIO")?;
+        Some(Box::new(move |folder: &Path, ports: (u16, u16)| minio::launch(&program, folder, ports.0, &store(ports.0), Life::Detached)))
+    });
+    running.up("postgres", || {
+        let programs = postgres::programs()?;
+        Some(Box::new(move |folder: &Path, ports: (u16, u16)| postgres::launch(&programs, folder, ports.0, &[], Life::Detached)))
+    });
+    let store = running.find("minio").map(|minio| store(minio.ports.0));
+    if let Some(store) = &store {
+        store.create_bucket(demo::BUCKET);
+        running.up("rest", || {
+            let classpath = required("FASTDATA_REST_CLASSPATH", "the REST catalog of the Iceberg project")?;
+            let properties = reference::properties_on(store.properties(), WAREHOUSE);
+            Some(Box::new(move |folder: &Path, ports: (u16, u16)| {
+                reference::launch(&classpath, folder, ports.0, &properties, Life::Detached)
+            }))
+        });
+        running.up("nessie", || {
+            let programs = nessie::Programs::find()?;
+            Some(Box::new(move |folder: &Path, ports: (u16, u16)| nessie::launch(&programs, folder, ports, store, &[], Life::Detached)))
+        });
+        running.make_tables(store);
+    }
+    running.configure(store.as_ref());
+    running.services
+}
+
+/// Ends what [`up`] started, and says what that was.
+pub fn down(folder: &Path) -> Vec<Service> {
+    let mut running = Running::read(folder);
+    let mut ended = Vec::new();
+    // Catalogs before the store that they use.
+    while let Some(service) = running.services.pop() {
+        let asked = Instant::now();
+        signal_group(service.pid, &service.stop);
+        while service.runs() {
+            assert!(asked.elapsed() < END_TIMEOUT, "{} (process {}) does not end", service.name, service.pid);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        running.write();
+        ended.push(service);
+    }
+    ended
+}
+
+fn store(port: u16) -> S3 {
+    S3 { endpoint: format!("http://{}", loopback(port)), authority: None }
+}
+
+type Start<'a> = Box<dyn FnOnce(&Path, (u16, u16)) -> Process + 'a>;
+
+struct Running {
+    folder: PathBuf,
+    services: Vec<Service>,
+    /// Of services that ran here before, so that configurations stay right.
+    ports: Map<String, Value>,
+}
+
+impl Running {
+    /// What is written down, without what has ended since.
+    fn read(folder: &Path) -> Running {
+        let state = match std::fs::read(folder.join("services.json")) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|e| panic!("{}: {e}", folder.join("services.json").display())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => json!({}),
+            Err(e) => panic!("{}: {e}", folder.join("services.json").display()),
+        };
+        let services = state["running"].as_array().into_iter().flatten().filter_map(read_service).filter(Service::runs).collect();
+        Running { folder: folder.to_owned(), services, ports: state["ports"].as_object().cloned().unwrap_or_default() }
+    }
+
+    fn write(&self) {
+        let running: Vec<Value> = self
+            .services
+            .iter()
+            .map(|s| json!({"name": s.name, "pid": s.pid, "started": s.started, "ports": [s.ports.0, s.ports.1], "stop": s.stop}))
+            .collect();
+        let text = format!("{:#}\n", json!({"running": running, "ports": self.ports}));
+        let (file, aside) = (self.folder.join("services.json"), self.folder.join(".services.json"));
+        std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, &file)).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    }
+
+    fn find(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == name)
+    }
+
+    fn up<'a>(&mut self, name: &str, prepare: impl FnOnce() -> Option<Start<'a>>) {
+        if self.find(name).is_some() {
+            return;
+        }
+        let Some(start) = prepare() else { return };
+        let before = |index: usize| u16::try_from(self.ports.get(name)?.get(index)?.as_u64()?).ok().filter(|port| is_free(*port));
+        let ports = (before(0).unwrap_or_else(free_port), before(1).unwrap_or_else(free_port));
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        let process = start(&folder, ports);
+        let started = start_time(process.id()).unwrap_or_else(|| panic!("{name} has ended"));
+        let stop = process.stop().to_owned();
+        self.services.push(Service { name: name.to_owned(), pid: process.id(), started, ports, stop });
+        self.ports.insert(name.to_owned(), json!([ports.0, ports.1]));
+        self.write();
+    }
+
+    fn make_tables(&self, store: &S3) {
+        if let Some(service) = self.find("postgres") {
+            demo::register_sql(&service.address(), "postgres", &demo::put_table(store, demo::BUCKET, "postgres"));
+        }
+        if let Some(service) = self.find("rest") {
+            demo::register(&reference::catalog(service.ports.0), &demo::put_table(store, demo::BUCKET, "rest"));
+        }
+        if let Some(service) = self.find("nessie") {
+            demo::register(&nessie::catalog(service.ports.0), &demo::put_table(store, demo::BUCKET, "nessie"));
+        }
+    }
+
+    /// `fastdata.toml`, with a catalog for each service.
+    fn configure(&self, store: Option<&S3>) {
+        let mut text = String::from("# Written by `make services-up`.\n");
+        let catalogs: Vec<&Service> = self.services.iter().filter(|service| service.name != "minio").collect();
+        if let Some(first) = catalogs.last() {
+            let _ = writeln!(text, "default-catalog = \"{}\"", first.name);
+        }
+        for service in catalogs {
+            let mut properties = vec![("uri".to_owned(), service.address())];
+            let kind = if service.name == "postgres" { "sql" } else { "rest" };
+            properties.insert(0, ("type".to_owned(), kind.to_owned()));
+            if service.name == "postgres" {
+                properties.push(("warehouse".to_owned(), format!("s3://{}/postgres", demo::BUCKET)));
+            }
+            // Nessie vends what its tables need.
+            if service.name != "nessie" {
+                properties.extend(store.iter().flat_map(|store| store.properties()));
+            }
+            let _ = writeln!(text, "\n[catalogs.{}]", service.name);
+            for (name, value) in properties {
+                let _ = writeln!(text, "\"{name}\" = \"{value}\"");
+            }
+        }
+        let file = self.folder.join("fastdata.toml");
+        std::fs::write(&file, text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    }
+}
+
+fn read_service(value: &Value) -> Option<Service> {
+    let port = |index: usize| value["ports"][index].as_u64().and_then(|port| u16::try_from(port).ok());
+    Some(Service {
+        name: value["name"].as_str()?.to_owned(),
+        pid: u32::try_from(value["pid"].as_u64()?).ok()?,
+        started: value["started"].as_str()?.to_owned(),
+        ports: (port(0)?, port(1)?),
+        stop: value["stop"].as_str()?.to_owned(),
+    })
+}
+
+/// Puts the demo table into a store and two catalogs that somebody else runs.
+pub fn make_tables(store_endpoint: &str, rest: &str, postgres_uri: &str) {
+    let store = S3 { endpoint: store_endpoint.trim_end_matches('/').to_owned(), authority: None };
+    let catalog = super::catalog::Catalog::new(format!("{}/v1", rest.trim_end_matches('/')));
+    demo::register(&catalog, &demo::put_table(&store, demo::BUCKET, "rest"));
+    demo::register_sql(postgres_uri, "postgres", &demo::put_table(&store, demo::BUCKET, "postgres"));
+}
