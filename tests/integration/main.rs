@@ -10,6 +10,7 @@ mod corpus;
 mod deploy;
 mod documents;
 mod facts;
+mod faults;
 mod fuzzed;
 mod hostile;
 mod hostile_files;

@@ -135,7 +135,9 @@ async fn no_secret_comes_out_of_commands_errors_logs_metrics_plans_and_tickets()
         assert!(code == Some(0) || command == ["doctor"], "{command:?}: {code:?} {:?}", said.0.last());
     }
     // And what fails, in every way that knows a secret.
-    for wrong in [&["scan", "database.a.b"][..], &["tables", "database"], &["scan", "test.none"], &["scan", "test.t", "--where", "nothing = 1"]] {
+    for wrong in
+        [&["scan", "database.a.b"][..], &["tables", "database"], &["scan", "test.none"], &["scan", "test.t", "--where", "nothing = 1"]]
+    {
         assert_ne!(said.run(&bay, wrong).await, Some(0), "{wrong:?}");
     }
     for fault in [Fault::Denied, Fault::ExpiredToken, Fault::Unavailable, Fault::Reset(0), Fault::Status(403, "SignatureDoesNotMatch")] {
@@ -147,7 +149,9 @@ async fn no_secret_comes_out_of_commands_errors_logs_metrics_plans_and_tickets()
 
     let server = Server::with_environment(folder, &["--admin", "127.0.0.1:0"], &[("FASTDATA_LOG", "trace")]);
     let remote = ["--server", &server.uri, "--token-file", "token"];
-    for command in [&["tables"][..], &["plan", "test.t", "-o", "json"], &["scan", "test.t", "--stats", "-o", "none"], &["scan", "database.a.b"]] {
+    for command in
+        [&["tables"][..], &["plan", "test.t", "-o", "json"], &["scan", "test.t", "--stats", "-o", "none"], &["scan", "database.a.b"]]
+    {
         said.run(&bay, &[command, &remote].concat()).await;
     }
     let wire = Wire::to(&server.uri, Some(&token)).await;

@@ -121,7 +121,7 @@ impl Bay {
     /// The configuration of a catalog whose store is reached at `endpoint`, with more properties of it.
     fn configure(&self, endpoint: &str, more: &[(&str, &str)]) {
         let mut properties: BTreeMap<String, String> = self.store.properties();
-        properties.extend([("type", "rest"), ("uri", &self.catalog.uri()), ("s3.endpoint", endpoint)].map(owned));
+        properties.extend([("type", "rest"), ("uri", self.catalog.uri().as_str()), ("s3.endpoint", endpoint)].map(owned));
         properties.extend(more.iter().copied().map(owned));
         let mut text = "default-catalog = \"lake\"\nmemory = \"16MiB\"\n[catalogs.lake]\n".to_owned();
         properties.iter().for_each(|(name, value)| text.push_str(&format!("\"{name}\" = {value:?}\n")));
