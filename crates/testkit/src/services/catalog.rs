@@ -12,12 +12,14 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub struct Catalog {
     /// `http://HOST:PORT/v1` and the prefix, without a slash at the end.
     root: String,
+    /// Between the levels of a namespace, in paths.
+    separator: &'static str,
     bearer: Option<String>,
 }
 
 impl Catalog {
-    pub fn new(root: String) -> Catalog {
-        Catalog { root, bearer: None }
+    pub fn new(root: String, separator: &'static str) -> Catalog {
+        Catalog { root, separator, bearer: None }
     }
 
     /// The same, asked with a token.
@@ -35,7 +37,7 @@ impl Catalog {
 
     /// Gives a name to the table that a metadata file describes; a table of that name gives way.
     pub fn register(&self, namespace: &[&str], name: &str, metadata_location: &str) {
-        let path = format!("/namespaces/{}/register", segment(&namespace.join("\u{1f}")));
+        let path = format!("/namespaces/{}/register", self.levels(namespace));
         let body = json!({"name": name, "metadata-location": metadata_location});
         let (mut status, mut answer) = self.ask(Method::POST, &path, Some(body.clone()));
         if status == StatusCode::CONFLICT {
@@ -47,9 +49,13 @@ impl Catalog {
 
     /// Takes the name away; the files stay.
     pub fn forget(&self, namespace: &[&str], name: &str) {
-        let path = format!("/namespaces/{}/tables/{}", segment(&namespace.join("\u{1f}")), segment(name));
+        let path = format!("/namespaces/{}/tables/{}", self.levels(namespace), segment(name));
         let (status, answer) = self.ask(Method::DELETE, &path, None);
         assert!(status.is_success(), "{namespace:?} {name}: {status} {answer}");
+    }
+
+    fn levels(&self, namespace: &[&str]) -> String {
+        segment(&namespace.join(self.separator))
     }
 
     /// One request, its path below the prefix: the status, and the JSON of the answer, or its text as a string. No connection is status 503.

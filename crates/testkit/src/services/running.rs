@@ -4,6 +4,7 @@
 //! next. [`down`] ends the processes that `up` started and no others: a process id counts only with the time at which its process began. Everything
 //! lies in one folder: a folder for each service with its state and log, `services.json` with what runs, `fastdata.toml` with a catalog for each.
 
+use super::catalog::Catalog;
 use super::minio::{self, S3};
 use super::process::{Life, Process, free_port, is_free, loopback, signal_group, start_time};
 use super::{demo, nessie, postgres, reference, required};
@@ -203,7 +204,7 @@ fn read_service(value: &Value) -> Option<Service> {
 /// Puts the demo table into a store and two catalogs that somebody else runs.
 pub fn make_tables(store_endpoint: &str, rest: &str, postgres_uri: &str) {
     let store = S3 { endpoint: store_endpoint.trim_end_matches('/').to_owned(), authority: None };
-    let catalog = super::catalog::Catalog::new(format!("{}/v1", rest.trim_end_matches('/')));
+    let catalog = Catalog::new(format!("{}/v1", rest.trim_end_matches('/')), reference::SEPARATOR);
     demo::register(&catalog, &demo::put_table(&store, demo::BUCKET, "rest"));
     demo::register_sql(postgres_uri, "postgres", &demo::put_table(&store, demo::BUCKET, "postgres"));
 }
