@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need: cargo-deny, a Python environment with the real readers, PostgreSQL and openssl where apt and root are at hand, and with
+# Installs what the tests need: cargo-deny, Python environments with the real readers, real stores and catalogs, PostgreSQL, openssl and Java where apt and root are at hand.
 # Go, Maven and Java 17 an object store and catalogs.
 # With FASTDATA_REQUIRE=all a missing part is a failure; otherwise the tests that need it skip and say so.
 set -euo pipefail
@@ -24,27 +24,32 @@ fi
 
 scripts/python-env.sh >/dev/null || missing "the Python environment (python/requirements)"
 
-if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "setup: installing PostgreSQL"
-        # The package would start a cluster of its own; the tests start a private one instead.
-        mkdir -p /etc/postgresql-common
-        [ -e /etc/postgresql-common/createcluster.conf ] || echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; } || missing PostgreSQL
-    else
-        missing PostgreSQL
+# install NAME PACKAGE...: by apt, where we may.
+install() {
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        missing "$1"
+        return
     fi
+    echo "setup: installing $1"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${@:2}" >/dev/null; } || missing "$1"
+}
+
+if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then
+    # The package would start a cluster of its own; the tests start a private one instead.
+    if [ "$(id -u)" = 0 ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    fi
+    install PostgreSQL postgresql
 fi
 
 # The commands of docs/security.md are run as they stand there.
-if ! command -v openssl >/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "setup: installing openssl"
-        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq openssl >/dev/null; } || missing openssl
-    else
-        missing openssl
-    fi
-fi
+command -v openssl >/dev/null || install openssl openssl
+
+# For the REST catalog and for Spark.
+command -v javac >/dev/null && command -v mvn >/dev/null || install "Java and Maven" openjdk-17-jdk-headless maven
+# MinIO is built from its module; distributions' packages are mostly too old for it.
+command -v go >/dev/null || missing "Go"
 
 # Says itself what could not be installed.
 scripts/components.sh >/dev/null
