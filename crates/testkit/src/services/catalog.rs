@@ -47,11 +47,21 @@ impl Catalog {
         assert!(status.is_success(), "{namespace:?} {name} at {metadata_location}: {status} {answer}");
     }
 
+    /// What the catalog says of a table, vended credentials included.
+    pub fn load(&self, namespace: &[&str], name: &str) -> Value {
+        let (status, answer) = self.ask(Method::GET, &self.table(namespace, name), None);
+        assert!(status.is_success(), "{namespace:?} {name}: {status} {answer}");
+        answer
+    }
+
     /// Takes the name away; the files stay.
     pub fn forget(&self, namespace: &[&str], name: &str) {
-        let path = format!("/namespaces/{}/tables/{}", self.levels(namespace), segment(name));
-        let (status, answer) = self.ask(Method::DELETE, &path, None);
+        let (status, answer) = self.ask(Method::DELETE, &self.table(namespace, name), None);
         assert!(status.is_success(), "{namespace:?} {name}: {status} {answer}");
+    }
+
+    fn table(&self, namespace: &[&str], name: &str) -> String {
+        format!("/namespaces/{}/tables/{}", self.levels(namespace), segment(name))
     }
 
     fn levels(&self, namespace: &[&str]) -> String {
@@ -60,7 +70,8 @@ impl Catalog {
 
     /// One request, its path below the prefix: the status, and the JSON of the answer, or its text as a string. No connection is status 503.
     pub fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let request = client(None).request(method, format!("{}{path}", self.root));
+        let request =
+            client(None).request(method, format!("{}{path}", self.root)).header("x-iceberg-access-delegation", "vended-credentials");
         let request = self.bearer.iter().fold(request, |request, token| request.bearer_auth(token));
         let request = body.iter().fold(request, |request, body| request.json(body));
         wait(async {

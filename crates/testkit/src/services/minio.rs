@@ -141,7 +141,7 @@ impl Minio {
     }
 }
 
-/// MinIO calls the S3 operations by these names too.
+/// What is asked of a store is asked of the server itself.
 impl std::ops::Deref for Minio {
     type Target = S3;
 

@@ -17,7 +17,7 @@ use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const START_TIMEOUT: Duration = Duration::from_secs(90);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// Of folders of state, before the name of the server and the process that made them.
 const FOLDER_PREFIX: &str = "fastdata-service-";
 const LOG_TAIL: usize = 4000;
@@ -76,10 +76,6 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    pub fn stop(&self) -> &'static str {
-        self.stop
     }
 
     /// Ends it at once, as a crash would.
