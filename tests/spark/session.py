@@ -20,9 +20,7 @@ def start(folder, jars):
     """The session; `jars` are the files of Iceberg's runtime for Spark."""
     classes = Path(folder, "classes")
     runtime = os.pathsep.join([*jars, str(Path(os.environ["SPARK_HOME"], "jars", "*"))])
-    subprocess.run(
-        ["javac", "-nowarn", "-XDsuppressNotes", "-d", str(classes), "-cp", runtime, *map(str, HERE.glob("*.java"))], check=True
-    )
+    subprocess.run(["javac", "-nowarn", "-XDsuppressNotes", "-d", str(classes), "-cp", runtime, *map(str, HERE.glob("*.java"))], check=True)
     settings = {
         "spark.driver.extraClassPath": os.pathsep.join([str(classes), *jars]),
         "spark.driver.extraJavaOptions": f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.configurationFile={log_settings(folder)}",
