@@ -182,7 +182,8 @@ def random_term(rng, model):
 
 
 def transforms(kind):
-    found = ["identity"]
+    # Iceberg's Java library writes a partition value of fixed[n] into manifests as bytes, with a length, which no other reader of Avro takes.
+    found = [] if kind.startswith("fixed") else ["identity"]
     if kind not in ("boolean", "float", "double"):
         found.append("bucket")
     if kind in ("int", "long", "string", "binary") or digits(kind):
