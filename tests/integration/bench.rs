@@ -39,7 +39,10 @@ fn scans_of_a_store_are_measured_beside_their_ceiling() {
             // Footers and metadata beside the data.
             assert!(figure("requests") > ceiling["requests"].as_f64().unwrap(), "{table}, {surface}: {figures}");
             assert!(figure("percent_of_ceiling") > 0.0 && figure("percent_of_ceiling") < 110.0, "{table}, {surface}: {scan}");
-            assert!(figure("first_batch_ms") > 5.0 && figure("first_batch_ms") < 1e3 * figure("seconds") + 1.0, "{table}, {surface}: {scan}");
+            assert!(
+                figure("first_batch_ms") > 5.0 && figure("first_batch_ms") < 1e3 * figure("seconds") + 1.0,
+                "{table}, {surface}: {scan}"
+            );
             assert!(figure("peak_mib") > 5.0, "{table}, {surface}: {scan}");
             cpu_seconds += figure("cpu_seconds_per_gb");
         }

@@ -12,11 +12,14 @@ const BUFFER: usize = 256 << 10;
 /// A paced body goes on in so many pieces a second.
 const PIECES_PER_SECOND: u64 = 100;
 
+/// A head and its length, once it is whole.
+type Parsed<T> = io::Result<Option<(T, usize)>>;
+
 /// Reads until `parse` finds a whole head, and gives it with its bytes; `None` where the other end closed before the first byte.
 pub(crate) async fn read_head<T>(
     source: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
-    parse: fn(&[u8]) -> io::Result<Option<(T, usize)>>,
+    parse: fn(&[u8]) -> Parsed<T>,
 ) -> io::Result<Option<(T, BytesMut)>> {
     loop {
         if !buffer.is_empty()

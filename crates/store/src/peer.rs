@@ -158,8 +158,10 @@ mod tests {
         peer
     }
 
+    type Answered = Result<HttpResponse, Fault>;
+
     /// Sends one request whose attempts take so long and end so, and gives its result, its attempts and the time it took.
-    async fn send(peer: &Peer, attempts: [(u64, fn() -> Result<HttpResponse, Fault>); 2]) -> (Result<HttpResponse, Fault>, u32, Duration) {
+    async fn send(peer: &Peer, attempts: [(u64, fn() -> Answered); 2]) -> (Answered, u32, Duration) {
         let (made, hedges, started) = (AtomicU32::new(0), AtomicU32::new(0), Instant::now());
         let attempt = || {
             let (pause, outcome) = attempts[made.fetch_add(1, Ordering::SeqCst) as usize];

@@ -237,6 +237,7 @@ pub struct StreamMetadata {
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Oneof)]
+#[expect(clippy::large_enum_variant, reason = "one for each batch: moving 300 bytes then is nothing")]
 pub enum StreamEvent {
     #[prost(message, tag = "1")]
     Position(LanePosition),
