@@ -1,7 +1,7 @@
 //! The column chunks of one row group, fetched whole or window by window, as the decoder takes them.
 
 use crate::footer::chunk_range;
-use crate::need::WINDOWS;
+use crate::need::Need;
 use crate::open_file::OpenFile;
 use crate::pages::{ChunkCursor, PageMeter, PageSource};
 use crate::scan::Scan;
@@ -11,10 +11,10 @@ use parquet::arrow::arrow_reader::RowGroups;
 use parquet::column::page::{PageIterator, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// Chunks of one row group by leaf column.
@@ -33,7 +33,7 @@ impl Chunks {
         file: &OpenFile,
         row_group: &RowGroupMetaData,
         leaves: &BTreeSet<usize>,
-        window: u64,
+        need: &Need,
         known: HashMap<usize, Bytes>,
     ) -> Result<Chunks> {
         let mut chunks = Chunks { whole: known, ..Chunks::default() };
@@ -42,10 +42,10 @@ impl Chunks {
         for leaf in leaves.iter().filter(|leaf| !whole.contains(leaf)) {
             let column = row_group.columns().get(*leaf).ok_or_else(|| Error::corrupt(Stage::Read, "a row group lacks a column"))?;
             let range = chunk_range(column);
-            if range.end - range.start <= window.saturating_mul(WINDOWS) {
+            if range.end - range.start <= need.longest_whole() {
                 wanted.push((*leaf, range));
             } else {
-                let cursor = chunks.start(scan, &file.facts.path, range, window);
+                let cursor = chunks.start(scan, &file.facts.path, range, need);
                 chunks.windowed.lock().unwrap_or_else(PoisonError::into_inner).insert(*leaf, cursor);
             }
         }
@@ -67,22 +67,36 @@ impl Chunks {
         self.whole.iter().filter(|(leaf, _)| leaves.contains(leaf)).map(|(leaf, bytes)| (*leaf, bytes.clone())).collect()
     }
 
-    /// Starts a task that fetches one window after the other, the next while the last is waiting to be read.
-    fn start(&mut self, scan: &Arc<Scan>, path: &str, range: Range<u64>, window: u64) -> ChunkCursor {
+    /// Starts a task that fetches window after window, some at a time, while the last is waiting to be read.
+    fn start(&mut self, scan: &Arc<Scan>, path: &str, range: Range<u64>, need: &Need) -> ChunkCursor {
         let (sender, receiver) = mpsc::channel(1);
         let (scan, path, length) = (Arc::clone(scan), path.to_owned(), range.end - range.start);
+        let (window, ahead) = (need.window, need.ahead as usize);
         self.fetches.spawn(async move {
             let mut at = range.start;
-            while at < range.end {
-                let next = at..range.end.min(at.saturating_add(window));
-                let read = scan.timers.storage(scan.plan.table.store.read_ranges(&path, std::slice::from_ref(&next))).await;
-                at = next.end;
+            // Each by a task of its own: they go on while the reader takes its time, and end with this one.
+            let (mut tasks, mut begun) = (JoinSet::new(), VecDeque::new());
+            loop {
+                while at < range.end && begun.len() < ahead {
+                    let next = at..range.end.min(at.saturating_add(window));
+                    at = next.end;
+                    let (done, fetched) = oneshot::channel();
+                    let (scan, path) = (Arc::clone(&scan), path.clone());
+                    tasks.spawn(async move {
+                        let read = scan.timers.storage(scan.plan.table.store.read_ranges(&path, std::slice::from_ref(&next))).await;
+                        let _ = done.send(read);
+                    });
+                    begun.push_back(fetched);
+                }
+                let Some(fetched) = begun.pop_front() else { return };
+                let read = fetched.await.unwrap_or_else(|_| Err(Error::internal(Stage::Read, "a fetch panicked")));
                 let bytes =
                     read.and_then(|mut parts| parts.pop().ok_or_else(|| Error::internal(Stage::Read, "the store returned no bytes")));
                 let failed = bytes.is_err();
                 if sender.send(bytes).await.is_err() || failed {
                     return;
                 }
+                while tasks.try_join_next().is_some() {}
             }
         });
         ChunkCursor::windowed(length, receiver)

@@ -23,15 +23,20 @@ const WHOLE_CHUNKS_BYTES: u64 = 96 << 20;
 const LEAST_PAGES: u64 = 256 << 10;
 const LARGEST_WINDOW: u64 = 8 << 20;
 const SMALLEST_WINDOW: u64 = 256 << 10;
-/// Windows of a chunk that exist at a time: being read, waiting, being fetched.
-pub(crate) const WINDOWS: u64 = 3;
+/// Windows from a far store, and how many of a chunk are fetched at a time, the best first: each window costs a round trip and runs at
+/// the speed of one connection.
+const FAR_WINDOWS: [(u64, u64); 5] = [(8 << 20, 6), (4 << 20, 6), (2 << 20, 6), (1 << 20, 6), (1 << 20, 3)];
+/// Windows of a chunk beside those that are being fetched: the one that is read, and one that waits.
+const WINDOWS_BESIDE: u64 = 2;
 /// Batches of a row group that may exist at a time: being made, waiting or with the consumer.
 pub(crate) const BATCHES: u64 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Need {
-    /// Column chunks longer than three of these are fetched window by window.
+    /// Bytes that a fetch of a part of a column chunk brings.
     pub(crate) window: u64,
+    /// Windows of a chunk that are fetched at a time.
+    pub(crate) ahead: u64,
     pub(crate) compressed: u64,
     /// Inflated pages and decoded dictionaries that may be alive at a time.
     pub(crate) pages: u64,
@@ -50,6 +55,8 @@ pub(crate) struct Bounds {
     pub(crate) ceiling: u64,
     /// Rows wanted of this row group, where fewer than all.
     pub(crate) rows: Option<u64>,
+    /// The store answers after a round trip.
+    pub(crate) far: bool,
 }
 
 /// Per column chunk: what the estimates are made of.
@@ -83,7 +90,7 @@ impl Need {
         let chunks: Vec<Chunk> = columns.iter().map(|column| Chunk::of(column, rows, slice_rows)).collect();
         let pages = chunks.iter().map(|chunk| chunk.pages).sum();
         let batch = (slice_bytes * 3 / 2).max(256 << 10).min(bounds.batch_bytes);
-        let mut need = Need { window: u64::MAX, compressed: 0, pages, slice_rows: slice_rows as usize, slice_bytes, batch };
+        let mut need = Need { window: u64::MAX, ahead: 1, compressed: 0, pages, slice_rows: slice_rows as usize, slice_bytes, batch };
         need.choose_window(&chunks, bounds);
         need
     }
@@ -99,23 +106,34 @@ impl Need {
         self
     }
 
-    /// Chunks whole if they are a fair share of the budget, else in the largest windows that are.
+    /// The longest chunk that is fetched whole; others are fetched window by window.
+    pub(crate) fn longest_whole(&self) -> u64 {
+        self.window.saturating_mul(self.ahead + WINDOWS_BESIDE)
+    }
+
+    /// Chunks whole if they are a fair share of the budget, else in the largest windows that are. From afar a row group may have most of the
+    /// budget: row groups one by one are quicker than small windows of two.
     fn choose_window(&mut self, chunks: &[Chunk], bounds: &Bounds) {
         let whole: u64 = chunks.iter().map(|chunk| chunk.bytes).sum();
-        let beside = self.total() - self.compressed;
+        let (half, most) = (bounds.ceiling / 2, bounds.ceiling / 8 * 7);
         let few_rows = bounds.rows.is_some() && whole > 4 << 20;
         self.compressed = whole;
-        self.window = u64::MAX;
-        if !few_rows && whole <= WHOLE_CHUNKS_BYTES && whole.saturating_add(beside) <= bounds.ceiling / 2 {
+        if !few_rows && whole <= WHOLE_CHUNKS_BYTES && self.total() <= half {
+            return;
+        }
+        let mut fits = |window: u64, ahead: u64, share: u64| {
+            (self.window, self.ahead) = (window, ahead);
+            self.compressed = chunks.iter().map(|chunk| chunk.bytes.min(self.longest_whole())).sum();
+            self.total() <= share
+        };
+        if bounds.far
+            && !few_rows
+            && [half, most].iter().any(|share| FAR_WINDOWS.iter().any(|(window, ahead)| fits(*window, *ahead, *share)))
+        {
             return;
         }
         let mut window = if few_rows { 1 << 20 } else { LARGEST_WINDOW };
-        loop {
-            self.window = window;
-            self.compressed = chunks.iter().map(|chunk| chunk.bytes.min(window * WINDOWS)).sum();
-            if self.total() <= bounds.ceiling / 2 || window <= SMALLEST_WINDOW {
-                return;
-            }
+        while !fits(window, 1, half) && window > SMALLEST_WINDOW {
             window /= 2;
         }
     }

@@ -188,7 +188,7 @@ impl Unit {
             let emits = deciding.emits.is_some();
             if emits || progress.alive.is_none() {
                 let leaves = leaves_of(&deciding.pass.groups);
-                let chunks = Chunks::fetch(scan, file, row_group, &leaves, need.window, HashMap::new()).await?;
+                let chunks = Chunks::fetch(scan, file, row_group, &leaves, &need, HashMap::new()).await?;
                 if let Some(output) = &file.output {
                     known = chunks.whole_of(&leaves_of(&output.groups));
                 }
@@ -212,7 +212,7 @@ impl Unit {
         if ranges.iter().all(|range| range.is_empty()) {
             return Ok(());
         }
-        let chunks = Chunks::fetch(scan, file, row_group, &leaves_of(&output.groups), need.window, known).await?;
+        let chunks = Chunks::fetch(scan, file, row_group, &leaves_of(&output.groups), &need, known).await?;
         self.turn(scan, progress).await?;
         let decoder = self.decoder(scan, permit, Which::Output, chunks, need, ranges, count).await?;
         self.emit(scan, decoder, permit, progress, sink).await

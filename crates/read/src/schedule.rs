@@ -21,11 +21,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 /// Files whose footers are read ahead.
-const FILES_AHEAD: usize = 16;
-/// Row groups beyond those that decode whose bytes are fetched ahead, where memory allows.
-const FETCHED_AHEAD: usize = 6;
-/// Compressed bytes of all row groups in flight, one larger row group excepted: what hides a store's latency. More would only be written
-/// into fresh memory.
+const FILES_AHEAD: usize = 32;
+/// Row groups beyond those that decode whose bytes are fetched ahead, where memory allows: from a near and from a far store.
+const FETCHED_AHEAD: (usize, usize) = (6, 30);
+/// Compressed bytes of all row groups in flight, one larger row group excepted: what hides a store's latency. From a near store more would only
+/// be written into fresh memory; from a far one it may be half of the budget.
 const BYTES_IN_FLIGHT: u64 = 96 << 20;
 
 /// A row group that was started.
@@ -89,8 +89,13 @@ impl Schedule {
         let mut order = 0u64;
         let mut wanted = Wanted::new(&scan);
         let mut exhausted = false;
-        let in_flight = Arc::new(Semaphore::new(scan.threads + 1 + if scan.options.limit.is_some() { 0 } else { FETCHED_AHEAD }));
-        let bytes_in_flight = Arc::new(Semaphore::new(kib(BYTES_IN_FLIGHT) as usize));
+        let far = scan.plan.files.first().is_some_and(|file| scan.plan.table.store.is_far(&file.path));
+        let (fetched_ahead, most_bytes) = match far {
+            true => (FETCHED_AHEAD.1, (scan.context.budget.total() / 2).max(BYTES_IN_FLIGHT)),
+            false => (FETCHED_AHEAD.0, BYTES_IN_FLIGHT),
+        };
+        let in_flight = Arc::new(Semaphore::new(scan.threads + 1 + if scan.options.limit.is_some() { 0 } else { fetched_ahead }));
+        let bytes_in_flight = Arc::new(Semaphore::new(kib(most_bytes) as usize));
         let mut previous_turn: Option<oneshot::Receiver<()>> = None;
         loop {
             while let Some(ended) = tasks.try_join_next() {
@@ -142,7 +147,7 @@ impl Schedule {
                 if need.total() > unit.bounds.ceiling {
                     return Err(unit.too_small(&scan, 0, 0));
                 }
-                let bytes = Arc::clone(&bytes_in_flight).acquire_many_owned(kib(need.compressed.min(BYTES_IN_FLIGHT)));
+                let bytes = Arc::clone(&bytes_in_flight).acquire_many_owned(kib(need.compressed.min(most_bytes)));
                 let bytes = bytes.await.map_err(|_| Error::internal(Stage::Read, "the scan was closed"))?;
                 Ok::<_, Error>(((slot, bytes), need, scan.context.budget.acquire(need.total(), &unit.what()).await?))
             };
@@ -233,6 +238,7 @@ fn units_of(scan: &Scan, file: &Arc<OpenFile>, number: u32, blocks: &[Numbered],
             batch_bytes: scan.options.batch_bytes.max(1),
             ceiling: scan.ceiling(),
             rows: wanted.of(file, rows).or((rows < all).then_some(rows)),
+            far: scan.plan.table.store.is_far(&file.facts.path),
         };
         let need = Need::of(file, metadata, &bounds);
         units.push_back(Unit { order: *order, pieces, file: Arc::clone(file), row_group, need, bounds });

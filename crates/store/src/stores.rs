@@ -165,6 +165,10 @@ impl Store for ScopedStore {
         self.policy.admit(location).map(|_| ())
     }
 
+    fn is_far(&self, location: &str) -> bool {
+        matches!(self.policy.admit(location), Ok(Admitted::S3 { .. }))
+    }
+
     async fn size(&self, location: &str) -> Result<u64> {
         match self.target(location)? {
             Target::Local(file) => {

@@ -22,6 +22,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The policy alone, without I/O: `location-not-allowed`, or nothing.
     fn check(&self, location: &str) -> Result<()>;
 
+    /// Whether each read pays a round trip: then many large ones are kept under way.
+    fn is_far(&self, _location: &str) -> bool {
+        false
+    }
+
     /// The object's size in bytes.
     async fn size(&self, location: &str) -> Result<u64>;
 

@@ -93,6 +93,10 @@ impl Store for FaultStore {
         self.inner.check(location)
     }
 
+    fn is_far(&self, location: &str) -> bool {
+        self.inner.is_far(location)
+    }
+
     async fn size(&self, location: &str) -> Result<u64> {
         self.trouble(location).await?;
         self.inner.size(location).await

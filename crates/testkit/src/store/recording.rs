@@ -58,6 +58,10 @@ impl Store for RecordingStore {
         self.inner.check(location)
     }
 
+    fn is_far(&self, location: &str) -> bool {
+        self.inner.is_far(location)
+    }
+
     async fn size(&self, location: &str) -> Result<u64> {
         self.note(Access::Size(location.to_owned()));
         self.inner.size(location).await
