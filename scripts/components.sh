@@ -15,12 +15,13 @@ java_version=21.0.8.2
 folder_of() {
     case $1 in
     minio) echo "$cache/minio-$minio_version" ;;
-    rest | nessie | spark-jars) echo "$cache/$1-$(cat "$recipes/$1"/* <(echo "$java_version") | sha256sum | cut -c1-16)" ;;
+    nessie) echo "$cache/nessie-$(cat "$recipes/nessie"/* <(echo "$java_version") | sha256sum | cut -c1-16)" ;;
+    rest | spark-jars) echo "$cache/$1-$(cat "$recipes/$1"/* | sha256sum | cut -c1-16)" ;;
     esac
 }
 
 jars() {
-    mvn --batch-mode --quiet --file "$recipes/$1/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+    mvn --batch-mode --quiet -Dstyle.color=never --file "$recipes/$1/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
         "-DoutputDirectory=$2" >&2
 }
 

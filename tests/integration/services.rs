@@ -1,6 +1,6 @@
 //! The real programs that the other tests start: each comes up, does its work, and is gone with its value.
 
-use crate::support::{fastdata, succeed};
+use crate::support::{fastdata, root, succeed};
 use fastdata_testkit::services::minio::{Credentials, Minio};
 use fastdata_testkit::services::nessie::{self, Nessie};
 use fastdata_testkit::services::postgres::Postgres;
@@ -9,6 +9,7 @@ use fastdata_testkit::services::{catalog::Catalog, demo, running};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 fn listens(address: SocketAddr) -> bool {
@@ -126,11 +127,8 @@ fn nessie_vends_sessions_that_open_one_table_and_ends() {
 
 /// The credentials that a table is loaded with.
 fn vended(catalog: &Catalog) -> Credentials {
-    let path = "/namespaces/demo/tables/events/credentials";
-    let (status, answer) = catalog.ask(reqwest::Method::GET, path, None);
-    assert!(status.is_success(), "{status} {answer}");
-    let config = &answer["storage-credentials"][0]["config"];
-    let text = |name: &str| config[name].as_str().unwrap_or_else(|| panic!("{name} in {answer}")).to_owned();
+    let answer = catalog.load(&[demo::NAMESPACE], demo::TABLE);
+    let text = |name: &str| answer["config"][name].as_str().unwrap_or_else(|| panic!("{name} in {}", answer["config"])).to_owned();
     Credentials {
         access_key_id: text("s3.access-key-id"),
         secret_access_key: text("s3.secret-access-key"),
@@ -171,4 +169,58 @@ fn services_of_developers_come_up_once_hold_a_table_each_and_end() {
     let refused = fastdata(folder).args(["tables", "rest", "--timeout", "20s"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(7), "{}", String::from_utf8_lossy(&refused.stderr));
     assert_eq!(running::down(folder), [], "nothing is left to end");
+}
+
+/// Runs the script with an empty cache and a `go` that fails.
+fn components(arguments: &[&str], require: &str) -> (Option<i32>, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
+    std::fs::write(&go, "#!/bin/sh\nexit 1\n").unwrap();
+    std::fs::set_permissions(&go, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new(root().join("scripts/components.sh"));
+    command.args(arguments).env("PATH", path).env("FASTDATA_CACHE", folder.path().join("cache")).env("FASTDATA_REQUIRE", require);
+    let output = command.output().unwrap();
+    // What an interrupted or failed installation leaves would count as one.
+    let left = std::fs::read_dir(folder.path().join("cache/components")).into_iter().flatten();
+    let left: Vec<String> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|n| !n.ends_with(".lock")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_component_that_cannot_be_installed_is_named_and_fails_only_where_everything_is_required() {
+    let (status, printed, said) = components(&["minio"], "");
+    assert_eq!((status, printed.as_str()), (Some(0), ""), "{said}");
+    assert!(said.contains("without minio"), "{said}");
+    let (status, printed, said) = components(&["minio"], "all");
+    assert_eq!((status, printed.as_str()), (Some(1), ""), "{said}");
+    assert!(said.contains("minio is required and could not be installed"), "{said}");
+    assert_eq!(components(&["--installed"], "all"), (Some(0), String::new(), String::new()));
+    assert_eq!(components(&["minio-server"], "").0, Some(2));
+}
+
+#[test]
+fn the_versions_described_are_those_that_are_installed() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let (script, described) = (read("scripts/components.sh"), read("docs/services.md"));
+    let set = |name: &str| script.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap().to_owned();
+    let pom = |component: &str, element: &str| {
+        let text = read(&format!("scripts/components/{component}/pom.xml"));
+        let (_, rest) = text.rsplit_once(&format!("<{element}>")).unwrap();
+        rest.split_once("</").unwrap().0.to_owned()
+    };
+    let nessie = set("nessie_version");
+    assert!(read("scripts/components/nessie/pom.xml").contains(&format!("<version>{nessie}</version>")), "{nessie}");
+    let installed = [
+        ("minio", set("minio_version")),
+        ("nessie", nessie),
+        ("rest", pom("rest", "iceberg")),
+        ("spark-jars", pom("spark-jars", "version")),
+    ];
+    for (component, version) in installed {
+        let row = described.lines().find(|line| line.starts_with(&format!("| `{component}` |"))).unwrap();
+        assert!(row.contains(&version), "docs/services.md should say {version}: {row}");
+    }
 }

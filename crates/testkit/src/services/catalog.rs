@@ -12,12 +12,14 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub struct Catalog {
     /// `http://HOST:PORT/v1` and the prefix, without a slash at the end.
     root: String,
+    /// Between the levels of a namespace, in paths.
+    separator: &'static str,
     bearer: Option<String>,
 }
 
 impl Catalog {
-    pub fn new(root: String) -> Catalog {
-        Catalog { root, bearer: None }
+    pub fn new(root: String, separator: &'static str) -> Catalog {
+        Catalog { root, separator, bearer: None }
     }
 
     /// The same, asked with a token.
@@ -35,7 +37,7 @@ impl Catalog {
 
     /// Gives a name to the table that a metadata file describes; a table of that name gives way.
     pub fn register(&self, namespace: &[&str], name: &str, metadata_location: &str) {
-        let path = format!("/namespaces/{}/register", segment(&namespace.join("\u{1f}")));
+        let path = format!("/namespaces/{}/register", self.levels(namespace));
         let body = json!({"name": name, "metadata-location": metadata_location});
         let (mut status, mut answer) = self.ask(Method::POST, &path, Some(body.clone()));
         if status == StatusCode::CONFLICT {
@@ -45,16 +47,31 @@ impl Catalog {
         assert!(status.is_success(), "{namespace:?} {name} at {metadata_location}: {status} {answer}");
     }
 
+    /// What the catalog says of a table, vended credentials included.
+    pub fn load(&self, namespace: &[&str], name: &str) -> Value {
+        let (status, answer) = self.ask(Method::GET, &self.table(namespace, name), None);
+        assert!(status.is_success(), "{namespace:?} {name}: {status} {answer}");
+        answer
+    }
+
     /// Takes the name away; the files stay.
     pub fn forget(&self, namespace: &[&str], name: &str) {
-        let path = format!("/namespaces/{}/tables/{}", segment(&namespace.join("\u{1f}")), segment(name));
-        let (status, answer) = self.ask(Method::DELETE, &path, None);
+        let (status, answer) = self.ask(Method::DELETE, &self.table(namespace, name), None);
         assert!(status.is_success(), "{namespace:?} {name}: {status} {answer}");
+    }
+
+    fn table(&self, namespace: &[&str], name: &str) -> String {
+        format!("/namespaces/{}/tables/{}", self.levels(namespace), segment(name))
+    }
+
+    fn levels(&self, namespace: &[&str]) -> String {
+        segment(&namespace.join(self.separator))
     }
 
     /// One request, its path below the prefix: the status, and the JSON of the answer, or its text as a string. No connection is status 503.
     pub fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let request = client(None).request(method, format!("{}{path}", self.root));
+        let request =
+            client(None).request(method, format!("{}{path}", self.root)).header("x-iceberg-access-delegation", "vended-credentials");
         let request = self.bearer.iter().fold(request, |request, token| request.bearer_auth(token));
         let request = body.iter().fold(request, |request, body| request.json(body));
         wait(async {

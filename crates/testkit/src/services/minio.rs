@@ -4,7 +4,7 @@
 //! [`Minio::restart`] keep port and data, for tests of outages.
 
 use super::http::{client, wait};
-use super::process::{Life, Process, Program, free_port, loopback};
+use super::process::{Life, Process, Program, free_port, loopback, state_folder};
 use super::required;
 use crate::authority::Authority;
 use bytes::Bytes;
@@ -89,7 +89,7 @@ impl Minio {
 
     fn start_with(authority: Option<&Authority>) -> Option<Minio> {
         let program = required("FASTDATA_MINIO", "MinIO")?;
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = state_folder("minio");
         if let Some(authority) = authority {
             let (certificates, server) = (directory.path().join("certs"), authority.server());
             std::fs::create_dir(&certificates).expect("a folder for certificates");
@@ -141,7 +141,7 @@ impl Minio {
     }
 }
 
-/// MinIO calls the S3 operations by these names too.
+/// What is asked of a store is asked of the server itself.
 impl std::ops::Deref for Minio {
     type Target = S3;
 

@@ -5,7 +5,7 @@
 
 use super::catalog::Catalog;
 use super::minio::{self, Minio, S3};
-use super::process::{Life, Process, Program, free_port, loopback};
+use super::process::{Life, Process, Program, free_port, loopback, state_folder};
 use super::reference::JVM;
 use super::required;
 use reqwest::Method;
@@ -16,6 +16,8 @@ use std::sync::OnceLock;
 
 /// Where tables have to be.
 pub const WAREHOUSE: &str = "s3://lake/nessie";
+/// The specification's.
+const SEPARATOR: &str = "\u{1f}";
 /// MinIO knows no roles, but the request has to name one.
 const ROLE: &str = "arn:aws:iam::000000000000:role/fastdata";
 
@@ -66,7 +68,7 @@ impl Nessie {
     fn start_with(minio: &Minio, settings: &[(&str, &str)]) -> Option<Nessie> {
         let programs = Programs::find()?;
         minio.create_bucket("lake");
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = state_folder("nessie");
         let ports = (free_port(), free_port());
         let process = launch(&programs, directory.path(), ports, minio.s3(), settings, Life::Bound);
         Some(Nessie { port: ports.0, _process: process, _directory: directory })
@@ -91,7 +93,7 @@ pub(super) fn uri(port: u16) -> String {
 }
 
 pub(super) fn catalog(port: u16) -> Catalog {
-    Catalog::new(format!("{}/v1/main", uri(port)))
+    Catalog::new(format!("{}/v1/main", uri(port)), SEPARATOR)
 }
 
 /// Starts a server that keeps its catalog in `directory`, and returns when it answers. The second port is of its management.
@@ -134,7 +136,7 @@ pub(super) fn launch(
     command.args(["-jar", &programs.jar]).current_dir(directory);
     let program = Program { name: "Nessie", command, log: directory.join("nessie.log"), stop: "KILL", user: None };
     let mut process = Process::start(program, life);
-    let root = Catalog::new(format!("{}/v1", uri(ports.0)));
+    let root = Catalog::new(format!("{}/v1", uri(ports.0)), SEPARATOR);
     process.wait_until(|| {
         let (status, _) = root.ask(Method::GET, "/config", None);
         status.is_success() || status == reqwest::StatusCode::UNAUTHORIZED

@@ -5,7 +5,7 @@
 //! How: the server refuses to run as root, so root starts it as the user `postgres`, the owner its Debian package makes.
 
 use super::missing;
-use super::process::{Life, Process, Program, free_port, loopback, within};
+use super::process::{Life, Process, Program, free_port, loopback, state_folder, within};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,7 +37,7 @@ impl Postgres {
 
     fn start_with(options: &[&str]) -> Option<Postgres> {
         let programs = programs()?;
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = state_folder("postgres");
         if !options.is_empty() {
             make_certificates(directory.path());
         }

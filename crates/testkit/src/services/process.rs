@@ -13,10 +13,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
-const START_TIMEOUT: Duration = Duration::from_secs(90);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
+/// Of folders of state, before the name of the server and the process that made them.
+const FOLDER_PREFIX: &str = "fastdata-service-";
 const LOG_TAIL: usize = 4000;
 
 /// How long a server lives.
@@ -73,10 +76,6 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    pub fn stop(&self) -> &'static str {
-        self.stop
     }
 
     /// Ends it at once, as a crash would.
@@ -168,6 +167,24 @@ pub fn start_time(pid: u32) -> Option<String> {
 
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind(loopback(port)).is_ok()
+}
+
+/// A folder for the state of one server. Servers that all tests of a process share have no end of their own, so that their folders stay: those of
+/// processes that are gone are removed on the way.
+pub fn state_folder(name: &str) -> TempDir {
+    static SWEPT: Once = Once::new();
+    SWEPT.call_once(|| {
+        for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = name.strip_prefix(FOLDER_PREFIX).and_then(|rest| rest.split('-').nth(1)?.parse().ok());
+            if owner.is_some_and(|pid| start_time(pid).is_none()) {
+                // Another user's, or swept by another process at the same time: not ours to report.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    });
+    let prefix = format!("{FOLDER_PREFIX}{name}-{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir().expect("a temporary directory")
 }
 
 /// A loopback port that nobody listened on a moment ago.

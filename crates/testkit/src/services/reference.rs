@@ -5,7 +5,7 @@
 
 use super::catalog::Catalog;
 use super::minio::Minio;
-use super::process::{Life, Process, Program, free_port, loopback};
+use super::process::{Life, Process, Program, free_port, loopback, state_folder};
 use super::required;
 use reqwest::Method;
 use std::collections::BTreeMap;
@@ -17,7 +17,9 @@ use std::sync::OnceLock;
 /// Quick to start, small, and quiet but for warnings.
 pub(super) const JVM: [&str; 4] =
     ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
-pub(super) const MAIN_CLASS: &str = "org.apache.iceberg.rest.CatalogServer";
+/// As its answer to `/v1/config` says; it refuses the one of the specification.
+pub(super) const SEPARATOR: &str = ".";
+const MAIN_CLASS: &str = "org.apache.iceberg.rest.CatalogServer";
 
 pub struct Reference {
     port: u16,
@@ -29,7 +31,7 @@ pub struct Reference {
 impl Reference {
     /// Tables are local files, anywhere.
     pub fn start() -> Option<Reference> {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = state_folder("rest");
         let warehouse = format!("file://{}", directory.path().join("warehouse").display());
         let io = ("io-impl", "org.apache.iceberg.hadoop.HadoopFileIO");
         let properties = [("warehouse", warehouse.as_str()), io].map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -38,7 +40,7 @@ impl Reference {
 
     /// Tables are objects in the store, new ones below `warehouse`, such as `s3://lake/rest`.
     pub fn start_on(minio: &Minio, warehouse: &str) -> Option<Reference> {
-        Reference::start_in(tempfile::tempdir().expect("a temporary directory"), properties_on(minio.properties(), warehouse))
+        Reference::start_in(state_folder("rest"), properties_on(minio.properties(), warehouse))
     }
 
     /// One over the shared MinIO for all tests of the process; keep to namespaces of your own.
@@ -79,7 +81,7 @@ impl Reference {
 }
 
 pub(super) fn catalog(port: u16) -> Catalog {
-    Catalog::new(format!("http://{}/v1", loopback(port)))
+    Catalog::new(format!("http://{}/v1", loopback(port)), SEPARATOR)
 }
 
 /// The server's own properties for tables in an S3 store.

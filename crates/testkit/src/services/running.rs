@@ -4,6 +4,7 @@
 //! next. [`down`] ends the processes that `up` started and no others: a process id counts only with the time at which its process began. Everything
 //! lies in one folder: a folder for each service with its state and log, `services.json` with what runs, `fastdata.toml` with a catalog for each.
 
+use super::catalog::Catalog;
 use super::minio::{self, S3};
 use super::process::{Life, Process, free_port, is_free, loopback, signal_group, start_time};
 use super::{demo, nessie, postgres, reference, required};
@@ -23,7 +24,6 @@ pub struct Service {
     /// As the kernel tells it: it tells one process from a later one with the same id.
     started: String,
     ports: (u16, u16),
-    stop: String,
 }
 
 impl Service {
@@ -81,7 +81,8 @@ pub fn down(folder: &Path) -> Vec<Service> {
     // Catalogs before the store that they use.
     while let Some(service) = running.services.pop() {
         let asked = Instant::now();
-        signal_group(service.pid, &service.stop);
+        // Time to close what it keeps; PostgreSQL would wait for its clients with the first of these.
+        signal_group(service.pid, if service.name == "postgres" { "INT" } else { "TERM" });
         while service.runs() {
             assert!(asked.elapsed() < END_TIMEOUT, "{} (process {}) does not end", service.name, service.pid);
             std::thread::sleep(Duration::from_millis(50));
@@ -121,7 +122,7 @@ impl Running {
         let running: Vec<Value> = self
             .services
             .iter()
-            .map(|s| json!({"name": s.name, "pid": s.pid, "started": s.started, "ports": [s.ports.0, s.ports.1], "stop": s.stop}))
+            .map(|s| json!({"name": s.name, "pid": s.pid, "started": s.started, "ports": [s.ports.0, s.ports.1]}))
             .collect();
         let text = format!("{:#}\n", json!({"running": running, "ports": self.ports}));
         let (file, aside) = (self.folder.join("services.json"), self.folder.join(".services.json"));
@@ -143,8 +144,7 @@ impl Running {
         std::fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
         let process = start(&folder, ports);
         let started = start_time(process.id()).unwrap_or_else(|| panic!("{name} has ended"));
-        let stop = process.stop().to_owned();
-        self.services.push(Service { name: name.to_owned(), pid: process.id(), started, ports, stop });
+        self.services.push(Service { name: name.to_owned(), pid: process.id(), started, ports });
         self.ports.insert(name.to_owned(), json!([ports.0, ports.1]));
         self.write();
     }
@@ -196,14 +196,13 @@ fn read_service(value: &Value) -> Option<Service> {
         pid: u32::try_from(value["pid"].as_u64()?).ok()?,
         started: value["started"].as_str()?.to_owned(),
         ports: (port(0)?, port(1)?),
-        stop: value["stop"].as_str()?.to_owned(),
     })
 }
 
 /// Puts the demo table into a store and two catalogs that somebody else runs.
 pub fn make_tables(store_endpoint: &str, rest: &str, postgres_uri: &str) {
     let store = S3 { endpoint: store_endpoint.trim_end_matches('/').to_owned(), authority: None };
-    let catalog = super::catalog::Catalog::new(format!("{}/v1", rest.trim_end_matches('/')));
+    let catalog = Catalog::new(format!("{}/v1", rest.trim_end_matches('/')), reference::SEPARATOR);
     demo::register(&catalog, &demo::put_table(&store, demo::BUCKET, "rest"));
     demo::register_sql(postgres_uri, "postgres", &demo::put_table(&store, demo::BUCKET, "postgres"));
 }
