@@ -37,8 +37,9 @@ pub struct Faults {
     pub seed: u64,
     /// Before each answer, at most; anything up to it is equally likely.
     pub jitter: Duration,
-    /// Of a thousand requests, those that get 503: half of them with a `Retry-After`, of 0 or, seldom, 1 second.
+    /// Of a thousand requests, those that get 503: half of them with a `Retry-After`, of 0 or, one in five, of `retry_after` seconds.
     pub unavailable_per_mille: u32,
+    pub retry_after: u64,
     /// Those whose connection is reset, before the answer or in it.
     pub reset_per_mille: u32,
     /// Those whose body ends too early.
@@ -115,7 +116,7 @@ impl Faults {
         let magnitude = random.random_range(1..19);
         let bytes = random.random_range(0..1usize << magnitude);
         if drawn < self.unavailable_per_mille {
-            let pause = u64::from(random.random_bool(0.2));
+            let pause = if random.random_bool(0.2) { self.retry_after } else { 0 };
             return Some(if random.random_bool(0.5) { Fault::Unavailable } else { Fault::RetryAfter(pause) });
         }
         let drawn = drawn - self.unavailable_per_mille;

@@ -186,11 +186,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_fault_of_one_request_does_not_end_the_other_and_a_final_one_does() {
-        let peer = quick().await;
         for attempts in [[(300, passing as fn() -> _), (400, good)], [(500, good), (10, passing)]] {
+            let peer = quick().await;
             let (answered, made, _) = send(&peer, attempts).await;
             assert!(answered.is_ok() && made == 2);
         }
+        let peer = quick().await;
         let missing = || Err(Fault::Final(Error::internal(Stage::Store, "gone")));
         let (answered, made, took) = send(&peer, [(60_000, good), (10, missing)]).await;
         assert!(matches!(answered, Err(Fault::Final(_))) && made == 2 && took < Duration::from_secs(1));

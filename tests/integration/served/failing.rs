@@ -62,6 +62,7 @@ impl Day {
             seed,
             jitter: Duration::from_millis(seed % 7),
             unavailable_per_mille,
+            retry_after: 1,
             reset_per_mille,
             truncate_per_mille,
             ..Faults::default()

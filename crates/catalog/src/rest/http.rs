@@ -113,12 +113,15 @@ impl Http {
 
 async fn read_body(mut response: Response, limit: u64) -> Result<Bytes> {
     let url = response.url().clone();
-    let too_large = || Error::limit(Stage::Catalog, format!("the answer of {} is larger than {limit} bytes", shown(&url)));
+    let too_large = || {
+        Error::limit(Stage::Catalog, format!("the answer of {} is larger than {limit} bytes", shown(&url)))
+            .advice("check the catalog's `uri`; expire snapshots of a table whose metadata is that large")
+    };
     if response.content_length().is_some_and(|length| length > limit) {
         return Err(too_large());
     }
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| unreachable(&e))? {
+    while let Some(chunk) = response.chunk().await.map_err(|e| unreachable(&e.with_url(url.clone())))? {
         if (body.len() + chunk.len()) as u64 > limit {
             return Err(too_large());
         }
