@@ -1,11 +1,14 @@
 //! The real programs that the other tests start: each comes up, does its work, and is gone with its value.
 
-use crate::support::{fastdata, root, succeed};
+use crate::served::private::{Issuer, claims};
+use crate::support::{fail, fastdata, root, succeed};
 use fastdata_testkit::services::minio::{Credentials, Minio};
 use fastdata_testkit::services::nessie::{self, Nessie};
 use fastdata_testkit::services::postgres::Postgres;
+use fastdata_testkit::services::process::start_time;
 use fastdata_testkit::services::reference::Reference;
 use fastdata_testkit::services::{catalog::Catalog, demo, running};
+use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -125,6 +128,43 @@ fn nessie_vends_sessions_that_open_one_table_and_ends() {
     assert!(!listens(address));
 }
 
+/// Serves an issuer's discovery document and key until the runtime is dropped, and gives its URI.
+fn publish(issuer: &Issuer, runtime: &tokio::runtime::Runtime) -> String {
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let uri = format!("http://{}", listener.local_addr().unwrap());
+    let answer = |body: Value| axum::routing::get(move || std::future::ready(axum::Json(body.clone())));
+    let discovery = json!({"issuer": uri, "jwks_uri": format!("{uri}/jwks"), "token_endpoint": format!("{uri}/token")});
+    let router = axum::Router::new()
+        .route("/.well-known/openid-configuration", answer(discovery))
+        .route("/jwks", answer(json!({"keys": [issuer.jwk()]})));
+    runtime.spawn(async move { axum::serve(listener, router).await });
+    uri
+}
+
+#[test]
+fn nessie_with_an_issuer_takes_its_tokens_and_no_others() {
+    let Some(minio) = Minio::shared() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let issuer = Issuer::new();
+    let uri = publish(&issuer, &runtime);
+    let Some(nessie) = Nessie::start_with_issuer(minio, &uri) else { return };
+    let claims = |changes: Value| {
+        let mut claims = claims(json!({"iss": uri, "iat": chrono::Utc::now().timestamp()}));
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        claims
+    };
+    let token = issuer.sign(&claims(json!({})));
+    demo::register(&nessie.catalog().with_token(&token), &demo::put_table(minio, "lake", "nessie"));
+    let folder = tempfile::tempdir().unwrap();
+    configure(folder.path(), &nessie.uri(), [("token".to_owned(), token)]);
+    reads_the_demo_table(folder.path());
+    for wrong in [Issuer::new().sign(&claims(json!({}))), issuer.sign(&claims(json!({"exp": 1})))] {
+        configure(folder.path(), &nessie.uri(), [("token".to_owned(), wrong.clone())]);
+        let (status, said) = fail(folder.path(), &["tables"]);
+        assert!(status == 5 && said.starts_with("error: unauthenticated\n") && !said.contains(&wrong), "{status} {said}");
+    }
+}
+
 /// The credentials that a table is loaded with.
 fn vended(catalog: &Catalog) -> Credentials {
     let answer = catalog.load(&[demo::NAMESPACE], demo::TABLE);
@@ -165,7 +205,7 @@ fn services_of_developers_come_up_once_hold_a_table_each_and_end() {
     }
     let ended = running::down(folder);
     assert_eq!(ended.len(), services.len());
-    assert!(services.iter().all(|service| !Path::new(&format!("/proc/{}", service.pid)).exists()));
+    assert!(services.iter().all(|service| start_time(service.pid).is_none()));
     let refused = fastdata(folder).args(["tables", "rest", "--timeout", "20s"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(7), "{}", String::from_utf8_lossy(&refused.stderr));
     assert_eq!(running::down(folder), [], "nothing is left to end");

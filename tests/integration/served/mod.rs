@@ -6,7 +6,7 @@ mod exact;
 mod failing;
 mod first_steps;
 mod interrupted;
-mod private;
+pub mod private;
 mod refused;
 mod scans;
 pub mod wire;

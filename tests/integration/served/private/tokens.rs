@@ -135,7 +135,8 @@ impl Issuer {
         &self.pair.public_key_raw()[1..]
     }
 
-    fn jwk(&self) -> Json {
+    /// Its public half, as issuers publish it.
+    pub fn jwk(&self) -> Json {
         let (x, y) = self.point().split_at(32);
         json!({"kty": "EC", "crv": "P-256", "kid": "k", "use": "sig", "alg": "ES256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)})
     }
