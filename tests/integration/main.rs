@@ -3,6 +3,7 @@
 mod access;
 mod architecture;
 mod bad_input;
+mod catalogs;
 mod cells;
 mod command_line;
 mod corpus;
