@@ -12,6 +12,8 @@ parts=(
     "scans|200 scans at once, at 256 MiB and at 64 MiB|--test integration|served::bounds::two_hundred_scans"
     "stalled|1000 streams that nobody reads|--test integration|served::bounds::stalled_streams"
     "store|1000 scans of a failing store|--test integration|served::failing"
+    "catalogs|one suite for every kind of catalog, 2 000 tables in each|--test integration|catalogs::compatibility"
+    "vended|scans that outlive several lots of vended credentials|--test integration|catalogs::vended"
     "shaky|1000 scans through a shaky network to MinIO, and as many without faults|--test integration|faults::shaky"
     "outages|50 outages of MinIO, of 5 to 30 s, during scans|--test integration|faults::outage"
     "tables|random tables through the engine|--test integration|properties::"

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 fn documents() -> Vec<(PathBuf, String)> {
     let mut paths: Vec<PathBuf> = vec![];
     let mut folders = vec![root().to_owned(), root().join("docs")];
-    folders.push(root().join("docs/adr"));
+    folders.extend(["docs/adr", "docs/catalogs", "docs/stores"].map(|folder| root().join(folder)));
     for folder in folders {
         for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
             let path = entry.unwrap().path();
@@ -180,6 +180,30 @@ fn the_settings_described_are_those_that_are_read() {
             assert!(described.contains(&key) || is_section, "docs/configuration.md does not describe {key}");
         }
     }
+}
+
+/// A reader may copy any configuration from the pages of catalogs and stores.
+#[test]
+fn configurations_of_catalogs_and_stores_are_read_without_a_problem() {
+    use fastdata::config::{Overrides, read};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fastdata.toml");
+    let mut blocks = 0;
+    for (path, text) in documents() {
+        let is_one = ["docs/catalogs", "docs/stores"].iter().any(|folder| path.starts_with(root().join(folder)));
+        for block in text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).filter(|_| is_one) {
+            std::fs::write(&file, block).unwrap();
+            let settings = read(&Overrides { config: Some(file.clone()), ..Overrides::default() }, &[]).unwrap();
+            assert_eq!(settings.problems, Vec::<String>::new(), "{}: {block}", path.display());
+            // Glue and Hive are not in every build.
+            if !path.ends_with("foreign.md") {
+                fastdata::assemble::engine(&settings, None, fastdata::assemble::Paths::Refused)
+                    .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            }
+            blocks += 1;
+        }
+    }
+    assert!(blocks >= 7);
 }
 
 /// docs/errors.md is the table kind -> exit status -> gRPC code -> retryable.

@@ -4,6 +4,7 @@ mod access;
 mod architecture;
 mod bad_input;
 mod bench;
+mod catalogs;
 mod cells;
 mod command_line;
 mod corpus;

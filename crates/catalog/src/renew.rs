@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Renewed this long before the end, or a fifth of the lifetime before where that is less.
 const MARGIN: Duration = Duration::from_secs(300);
-/// After a renewal that failed while the old value was still good, the next attempt waits at least this long.
+/// After a renewal that failed while the old value was still good, the next attempt waits this long, or until that ends.
 const PAUSE: Duration = Duration::from_secs(5);
 
 pub struct Renewed<T> {
@@ -82,6 +82,15 @@ impl<T: Clone> Renewed<T> {
         answer
     }
 
+    /// Takes a value that came unasked, unless the kept one is good for longer.
+    pub fn offer(&self, lent: Lent<T>) {
+        let ends = lent.good_for.and_then(|good| Instant::now().checked_add(good));
+        let kept_ends = lock(&self.kept).as_ref().and_then(|kept| kept.expires_at);
+        if !matches!((kept_ends, ends), (Some(kept), Some(new)) if kept > new) {
+            self.keep(lent);
+        }
+    }
+
     /// Drops the value if `refused` says it is the one that was refused, so that a newer one stays.
     pub fn forget_if(&self, refused: impl FnOnce(&T) -> bool) {
         let mut kept = lock(&self.kept);
@@ -101,7 +110,8 @@ impl<T: Clone> Renewed<T> {
         let kept = kept.as_mut()?;
         let now = Instant::now();
         kept.expires_at.is_none_or(|at| now < at).then(|| {
-            kept.renew_at = Some(now + PAUSE);
+            let pause_ends = now + PAUSE;
+            kept.renew_at = Some(kept.expires_at.map_or(pause_ends, |end| end.min(pause_ends)));
             kept.value.clone()
         })
     }
@@ -173,12 +183,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_two_values_the_one_that_lasts_longer_is_kept() {
+        let renewed = Renewed::starting_with(lent(1, Some(60_000)).unwrap());
+        for (offered, good_for_ms, wanted) in [(2, Some(1000), 1), (3, Some(90_000), 3), (4, None, 4)] {
+            renewed.offer(lent(offered, good_for_ms).unwrap());
+            assert_eq!(renewed.get(|| async { lent(0, None) }).await.unwrap(), wanted);
+        }
+    }
+
+    #[tokio::test]
     async fn a_value_is_renewed_before_it_expires_and_kept_while_renewal_fails() {
         let renewed = Renewed::starting_with(lent(1, Some(1000)).unwrap());
         assert_eq!(renewed.get(|| async { lent(2, None) }).await.unwrap(), 1);
         tokio::time::sleep(Duration::from_millis(850)).await;
         let down = || async { Err(Error::new(ErrorKind::Unavailable, Stage::Catalog, "down")) };
         assert_eq!(renewed.get(down).await.unwrap(), 1, "still good: used on");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(renewed.get(down).await.is_err(), "and no longer than it is good");
         renewed.forget_if(|v| *v == 1);
         assert_eq!(renewed.get(|| async { lent(2, None) }).await.unwrap(), 2);
     }

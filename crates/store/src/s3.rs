@@ -329,9 +329,11 @@ impl S3 {
     /// Asks until there is an answer that is no fault.
     async fn respond(&self, object: &Object, asked: &Asked<'_>, retry: &mut Retry) -> Result<Answer> {
         loop {
-            let settings = self.settings(object).await?;
+            // Whoever waits for a catalog to renew credentials holds no permit. They may end during the wait for one, and then it is for them again.
+            self.settings(object).await?;
             let permit = self.network.permits.clone().acquire_owned().await;
             let permit = permit.map_err(|_| Error::internal(Stage::Store, "the request limit is closed"))?;
+            let settings = self.settings(object).await?;
             let attempt = || {
                 self.counters.requested();
                 http::send(&self.network.clients, &settings, &object.location, &object.bucket, asked)

@@ -1,7 +1,9 @@
 //! Servers and stores for tests: what the stages meet in the world, small, local and with faults on demand.
 
 pub mod authority;
+pub mod door;
 pub mod files;
+pub mod issuer;
 pub mod rest;
 pub mod s3;
 pub mod services;

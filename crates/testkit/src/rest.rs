@@ -95,6 +95,7 @@ struct Table {
     metadata_location: String,
     metadata: Value,
     config: BTreeMap<String, String>,
+    is_listed: bool,
 }
 
 impl RestServer {
@@ -121,7 +122,15 @@ impl RestServer {
     pub fn add_table_with_config(&self, namespace: &[&str], name: &str, metadata_location: &str, metadata: Value, config: &[(&str, &str)]) {
         let key = (namespace.iter().map(|n| (*n).to_owned()).collect(), name.to_owned());
         let config = config.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        self.state().tables.insert(key, Table { metadata_location: metadata_location.to_owned(), metadata, config });
+        self.state().tables.insert(key, Table { metadata_location: metadata_location.to_owned(), metadata, config, is_listed: true });
+    }
+
+    /// From now on the table is answered under this name too, which no list has.
+    pub fn add_second_name(&self, namespace: &[&str], name: &str, second: (&[&str], &str)) {
+        let key = |namespace: &[&str], name: &str| (namespace.iter().map(|n| (*n).to_owned()).collect(), name.to_owned());
+        let mut state = self.state();
+        let table = state.tables[&key(namespace, name)].clone();
+        state.tables.insert(key(second.0, second.1), Table { is_listed: false, ..table });
     }
 
     /// The next request whose path ends so is answered with the fault.
@@ -255,7 +264,8 @@ impl Shared {
         if !state.tables.keys().any(|(n, _)| n.starts_with(namespace)) {
             return refusal(404, "NoSuchNamespaceException", "no such namespace");
         }
-        let found = state.tables.keys().filter(|(n, _)| n == namespace).map(|(n, t)| json!({"namespace": n, "name": t})).collect();
+        let listed = state.tables.iter().filter(|((n, _), table)| n == namespace && table.is_listed);
+        let found = listed.map(|((n, t), _)| json!({"namespace": n, "name": t})).collect();
         drop(state);
         self.page("identifiers", found, query)
     }
@@ -306,7 +316,7 @@ impl Shared {
 }
 
 impl Fault {
-    async fn response(self) -> Response {
+    pub(crate) async fn response(self) -> Response {
         match self {
             Fault::Status(status, body) => (StatusCode::from_u16(status).unwrap_or_default(), body).into_response(),
             Fault::Html => ([("content-type", "text/html; charset=utf-8")], "<html>please log in</html>").into_response(),
@@ -322,11 +332,11 @@ impl Fault {
     }
 }
 
-fn json_answer(body: &Value) -> Response {
+pub(crate) fn json_answer(body: &Value) -> Response {
     ([("content-type", "application/json")], body.to_string()).into_response()
 }
 
-fn refusal(status: u16, kind: &str, message: &str) -> Response {
+pub(crate) fn refusal(status: u16, kind: &str, message: &str) -> Response {
     let body = json!({"error": {"message": message, "type": kind, "code": status}});
     (StatusCode::from_u16(status).unwrap_or_default(), body.to_string()).into_response()
 }
@@ -346,11 +356,11 @@ fn levels(namespace: &str) -> Vec<String> {
     namespace.split('\u{1f}').map(str::to_owned).collect()
 }
 
-fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-fn pairs(query: &str) -> HashMap<String, String> {
+pub(crate) fn pairs(query: &str) -> HashMap<String, String> {
     let pair = |pair: &str| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(key), decoded(&value.replace('+', " ")))

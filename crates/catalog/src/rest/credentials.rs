@@ -1,6 +1,7 @@
 //! Credentials that a REST catalog vends for one table, and their renewal.
 //!
-//! Contract: they are renewed before they expire and when the store refused them, once for all tasks: through the
+//! Contract: they are renewed before they expire and when the store refused them, once for all tasks and for all scans that have the
+//! table open, each of which loaded it for itself: through the
 //! table's `credentials` endpoint where the server has one, else by loading the table again. What comes with a table is split:
 //! keys that are credentials go here, other storage properties to the store's configuration.
 
@@ -13,7 +14,7 @@ use fastdata_types::store::{CredentialSource, VendedCredential};
 use fastdata_types::{Result, TableName};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const ENDPOINT: &str = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials";
@@ -49,19 +50,46 @@ pub fn vended(config: &BTreeMap<String, String>, listed: Vec<StorageCredential>)
     out
 }
 
+/// The sources of the tables that are open now.
+#[derive(Default)]
+pub struct OpenTables(Mutex<BTreeMap<TableName, Weak<TableCredentials>>>);
+
+impl OpenTables {
+    /// The source that others use for this table already, with what was just vended if that is good for longer; else a new one. A table
+    /// that has other prefixes by now was made anew elsewhere, and shares nothing with the old one.
+    pub fn source(
+        &self,
+        connection: &Arc<Connection>,
+        table: &TableName,
+        renewal_path: Option<String>,
+        vended: Vec<VendedCredential>,
+    ) -> Arc<TableCredentials> {
+        let prefixes: Vec<String> = vended.iter().map(|credential| credential.prefix.clone()).collect();
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = open.get(table).and_then(Weak::upgrade);
+        if let Some(source) = known.filter(|known| known.prefixes == prefixes && known.renewal_path == renewal_path) {
+            source.current.offer(lent(vended));
+            return source;
+        }
+        let current = Renewed::starting_with(lent(vended));
+        let source = Arc::new(TableCredentials { connection: connection.clone(), table: table.clone(), prefixes, renewal_path, current });
+        open.retain(|_, source| source.strong_count() > 0);
+        open.insert(table.clone(), Arc::downgrade(&source));
+        source
+    }
+}
+
 pub struct TableCredentials {
     connection: Arc<Connection>,
     table: TableName,
+    /// Of what was vended first.
+    prefixes: Vec<String>,
     /// The path the server named for renewals, if it did.
     renewal_path: Option<String>,
     current: Renewed<Vec<VendedCredential>>,
 }
 
 impl TableCredentials {
-    pub fn new(connection: Arc<Connection>, table: TableName, renewal_path: Option<String>, first: Vec<VendedCredential>) -> Self {
-        TableCredentials { connection, table, renewal_path, current: Renewed::starting_with(lent(first)) }
-    }
-
     async fn renew(&self) -> Result<Lent<Vec<VendedCredential>>> {
         let session = self.connection.session().await?;
         let what = format!("credentials of table '{}'", self.table);

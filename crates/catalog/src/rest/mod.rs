@@ -2,7 +2,8 @@
 //!
 //! Contract: a table's state is what the catalog answers at this moment: metadata, vended credentials, table-level configuration.
 //! Its files may be read in the directory of its metadata, below the prefixes of its vended credentials, below the
-//! catalog's warehouse where that is a URL, and where the configuration allows; local files only where the configuration itself
+//! configured warehouse where that is a location, and where the configuration allows. The warehouse that a server names counts only where it vends
+//! nothing: credentials for one table are not to be tried on another's files. Local files are read only where the configuration itself
 //! names them. Lists are read page by page and namespaces level by level, both bounded.
 
 mod answers;
@@ -17,7 +18,7 @@ use crate::properties::{Properties, is_storage};
 use crate::tables::{is_local, is_within, table_directory};
 use async_trait::async_trait;
 use connection::Connection;
-use credentials::{TableCredentials, is_credential, vended};
+use credentials::{OpenTables, is_credential, vended};
 use fastdata_types::catalog::unknown_table;
 use fastdata_types::store::{StoreFactory, StoreScope, VendedCredential};
 use fastdata_types::{Catalog, Error, ErrorKind, Result, Stage, TableName, TableState};
@@ -42,6 +43,7 @@ pub struct RestCatalog {
     rewrites: Vec<(String, String)>,
     allowed: Vec<String>,
     factory: Arc<dyn StoreFactory>,
+    open_tables: OpenTables,
 }
 
 impl RestCatalog {
@@ -51,7 +53,8 @@ impl RestCatalog {
         allowed: Vec<String>,
         factory: Arc<dyn StoreFactory>,
     ) -> Result<RestCatalog> {
-        Ok(RestCatalog { connection: Arc::new(Connection::new(&mut properties)?), rewrites, allowed, factory })
+        let connection = Arc::new(Connection::new(&mut properties)?);
+        Ok(RestCatalog { connection, rewrites, allowed, factory, open_tables: OpenTables::default() })
     }
 
     async fn child_namespaces(&self, parent: &[String]) -> Result<Vec<Vec<String>>> {
@@ -133,12 +136,12 @@ impl RestCatalog {
         let mut properties = session.storage.clone();
         properties.extend(config.iter().filter(|(key, _)| is_storage(key) && !is_credential(key)).map(|(k, v)| (k.clone(), v.clone())));
         let renewal_path = config.get("client.refresh-credentials-endpoint").and_then(|given| self.connection.own_path(given));
-        let source = (!first.is_empty()).then(|| TableCredentials::new(self.connection.clone(), name.clone(), renewal_path, first));
+        let source = (!first.is_empty()).then(|| self.open_tables.source(&self.connection, name, renewal_path, first));
         let store = self.factory.open(StoreScope {
             allowed,
             rewrites: self.rewrites.clone(),
             properties,
-            credentials: source.map(|source| Arc::new(source) as _),
+            credentials: source.map(|source| source as _),
             ..StoreScope::default()
         })?;
         Ok(TableState {
@@ -151,8 +154,8 @@ impl RestCatalog {
     }
 
     fn allowed_locations(&self, metadata_location: &str, vended: &[VendedCredential], session: &connection::Session) -> Vec<String> {
-        let from_catalog =
-            vended.iter().map(|c| c.prefix.as_str()).chain(table_directory(metadata_location)).chain(session.warehouse.as_deref());
+        let warehouse = session.warehouse.as_deref().filter(|_| vended.is_empty());
+        let from_catalog = vended.iter().map(|c| c.prefix.as_str()).chain(table_directory(metadata_location)).chain(warehouse);
         // The catalog's word opens no local file.
         let mut allowed: Vec<String> =
             from_catalog.filter(|location| !is_local(location) && is_location(location)).map(str::to_owned).collect();
@@ -161,6 +164,17 @@ impl RestCatalog {
         allowed.sort();
         allowed.dedup();
         allowed
+    }
+
+    /// Servers make more of some characters: `t@branch` is `t` at a branch, the level `a.b` the levels `a` and `b`. A table must not have a second
+    /// name, which a policy would not know: the name has to be one that the server lists.
+    async fn surely_named(&self, name: &TableName) -> Result<()> {
+        match self.tables_in(&name.namespace).await {
+            Ok(known) if known.contains(name) => Ok(()),
+            Ok(known) if !known.is_empty() => Err(unknown_table(&self.connection.catalog, name, &known)),
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+            _ => Err(unknown_table(&self.connection.catalog, name, &self.list(None).await.unwrap_or_default())),
+        }
     }
 
     async fn unknown(&self, name: &TableName, refused: Refused, path: &str) -> Error {
@@ -210,6 +224,9 @@ impl Catalog for RestCatalog {
             return Err(unknown_table(&self.connection.catalog, name, &self.list(None).await.unwrap_or_default()));
         }
         let path = session.paths.table(name);
+        if !is_plain(name) {
+            self.surely_named(name).await?;
+        }
         match self.connection.try_get(&path, &[DELEGATION], MAX_TABLE_BYTES).await? {
             Ok(body) => {
                 let answer = self.connection.parse(&path, &body)?;
@@ -258,6 +275,15 @@ impl Pages {
         self.next = next.filter(|token| !token.is_empty());
         self.done = self.next.is_none();
     }
+}
+
+/// Whether a name has no character that a server might give a meaning of its own.
+fn is_plain(name: &TableName) -> bool {
+    name.namespace
+        .iter()
+        .chain([&name.name])
+        .flat_map(|part| part.bytes())
+        .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 /// A namespace that went away since it was listed, or that this caller may not look into, does not hide the others.

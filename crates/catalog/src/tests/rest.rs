@@ -153,6 +153,28 @@ async fn vended_credentials_reach_the_store_and_are_renewed_once_for_all_before_
 }
 
 #[tokio::test]
+async fn all_that_have_a_table_open_share_its_credentials_and_one_renewal() {
+    let server = RestServer::start(vended(2000, Some("s3://lake/db/"), true)).await;
+    add(&server, &["db"], "t");
+    add(&server, &["db"], "other");
+    let (catalog, files) = catalog(&server, &[]);
+    let mut open = Vec::new();
+    for name in ["t", "t", "t", "other"] {
+        catalog.load(&TableName::new(["db"], name)).await.unwrap();
+        open.push(files.last_scope().unwrap().credentials.unwrap());
+    }
+    let key = |credentials: Vec<fastdata_types::store::VendedCredential>| credentials[0].properties["s3.access-key-id"].clone();
+    for (source, wanted) in open.iter().zip(["key-3", "key-3", "key-3", "key-4"]) {
+        assert_eq!(key(source.current().await.unwrap()), wanted, "the newest of the table, and no other table's");
+    }
+    tokio::time::sleep(Duration::from_millis(1800)).await;
+    for source in &open[..3] {
+        assert_eq!(key(source.current().await.unwrap()), "key-5");
+    }
+    assert_eq!((server.count("/t/credentials"), server.count("/other/credentials")), (1, 0));
+}
+
+#[tokio::test]
 async fn the_store_of_a_table_is_scoped_to_what_the_catalog_says_and_never_to_local_files() {
     let mut options = vended(60_000, Some("s3://vended/prefix"), true);
     options.overrides = [("s3.endpoint", "http://store:9000"), ("warehouse", "file:///")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
@@ -175,4 +197,37 @@ async fn the_store_of_a_table_is_scoped_to_what_the_catalog_says_and_never_to_lo
     let (local, files) = catalog(&server, &[("warehouse", "file:///wh")]);
     local.load(&TableName::new(["db"], "local")).await.unwrap();
     assert_eq!(files.last_scope().unwrap().allowed, ["file:///wh", "s3://vended/prefix"]);
+}
+
+#[tokio::test]
+async fn the_warehouse_that_a_server_names_is_open_only_where_it_vends_nothing() {
+    for (vends, wanted) in [(false, &["s3://lake", LOCATION][..]), (true, &[LOCATION])] {
+        let options = if vends { vended(60_000, None, true) } else { RestOptions::default() };
+        let overrides = [("warehouse".to_owned(), "s3://lake".to_owned())].into();
+        let server = RestServer::start(RestOptions { overrides, ..options }).await;
+        add(&server, &["db"], "t");
+        let (catalog, files) = catalog(&server, &[]);
+        catalog.load(&TableName::new(["db"], "t")).await.unwrap();
+        assert_eq!(files.last_scope().unwrap().allowed, wanted);
+    }
+}
+
+#[tokio::test]
+async fn a_table_has_no_second_name_whatever_the_server_makes_of_it() {
+    let server = RestServer::start(RestOptions::default()).await;
+    for name in ["t", "t@home"] {
+        add(&server, &["a", "b"], name);
+    }
+    let second: [(&[&str], &str); 4] = [(&["a", "b"], "t@main"), (&["a", "b"], "`t`"), (&["a", "b"], "t "), (&["a.b"], "t")];
+    for second in second {
+        server.add_second_name(&["a", "b"], "t", second);
+    }
+    let (catalog, _) = catalog(&server, &[]);
+    for name in ["t", "t@home"] {
+        catalog.load(&TableName::new(["a", "b"], name)).await.unwrap();
+    }
+    for (namespace, name) in second {
+        let e = catalog.load(&TableName::new(namespace.iter().copied(), name)).await.unwrap_err();
+        assert!(e.kind() == ErrorKind::NotFound && e.advice_text().unwrap().contains("a.b.t"), "{namespace:?} {name}: {e:?}");
+    }
 }

@@ -7,7 +7,7 @@
 
 pub mod catalog;
 pub mod demo;
-mod http;
+pub mod http;
 pub mod minio;
 pub mod nessie;
 pub mod postgres;

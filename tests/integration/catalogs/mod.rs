@@ -1,0 +1,7 @@
+//! Catalogs and stores as people run them: the real programs, one suite for all.
+
+mod compatibility;
+mod lake;
+mod s3_tables;
+mod suite;
+mod vended;
