@@ -1,6 +1,7 @@
 //! A small world to read from: files in memory with every request counted, and plans over them.
 
 mod corpus;
+mod far;
 mod hostile;
 mod limits;
 mod order;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Objects in memory; every request and byte is counted.
 #[derive(Debug, Default)]
@@ -37,11 +39,20 @@ pub(crate) struct MemoryStore {
     objects: HashMap<String, Bytes>,
     requests: AtomicU64,
     bytes: AtomicU64,
+    /// What each read waits for; far with one.
+    round_trip: Option<Duration>,
+    under_way: AtomicU64,
+    most_under_way: AtomicU64,
 }
 
 impl MemoryStore {
     pub(crate) fn new(objects: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         MemoryStore { objects: objects.into_iter().map(|(path, bytes)| (path, Bytes::from(bytes))).collect(), ..Default::default() }
+    }
+
+    /// The most reads of ranges that were under way at a time.
+    pub(crate) fn most_under_way(&self) -> u64 {
+        self.most_under_way.load(Ordering::Relaxed)
     }
 
     pub(crate) fn requests(&self) -> u64 {
@@ -66,12 +77,17 @@ impl Store for MemoryStore {
     fn check(&self, _: &str) -> Result<()> {
         Ok(())
     }
+    fn is_far(&self, _: &str) -> bool {
+        self.round_trip.is_some()
+    }
     async fn size(&self, location: &str) -> Result<u64> {
         Ok(self.get(location)?.len() as u64)
     }
     async fn read_ranges(&self, location: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let object = self.get(location)?;
-        tokio::task::yield_now().await;
+        self.most_under_way.fetch_max(self.under_way.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        tokio::time::sleep(self.round_trip.unwrap_or_default()).await;
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
         self.count(ranges.iter().map(|r| r.end - r.start).sum());
         let part = |r: &Range<u64>| {
             if r.end > object.len() as u64 {
@@ -200,6 +216,7 @@ pub(crate) struct World {
     pub(crate) options: ReadOptions,
     pub(crate) budget: u64,
     pub(crate) threads: usize,
+    pub(crate) round_trip: Option<Duration>,
 }
 
 pub(crate) fn options() -> ReadOptions {
@@ -219,6 +236,7 @@ impl World {
             options: options(),
             budget: 256 << 20,
             threads: 2,
+            round_trip: None,
         }
     }
 
@@ -258,7 +276,7 @@ impl World {
     }
 
     pub(crate) fn plan(&self) -> (Arc<ScanPlan>, Arc<MemoryStore>) {
-        let store = Arc::new(MemoryStore::new(self.objects.clone()));
+        let store = Arc::new(MemoryStore { round_trip: self.round_trip, ..MemoryStore::new(self.objects.clone()) });
         let mut blocks = Vec::new();
         for (number, file) in self.files.iter().enumerate() {
             let step = file.file_size.div_ceil(self.blocks_per_file).max(1);
