@@ -177,8 +177,8 @@ impl Shared {
 
     fn exchange(&self, parts: &Parts, body: &Bytes) -> Response {
         match check_client(parts, body, &self.options.client_id, &self.options.client_secret) {
-            Ok(()) => token_answer(&self.new_token(), self.options.token_life),
-            Err(refusal) => refusal,
+            None => token_answer(&self.new_token(), self.options.token_life),
+            Some(refusal) => refusal,
         }
     }
 
@@ -277,17 +277,17 @@ impl Shared {
     }
 }
 
-/// Whether a request for a token comes from this client, which says who it is in the form, or in the header that RFC 6749, section 2.3.1, prefers.
-pub(crate) fn check_client(parts: &Parts, body: &Bytes, id: &str, secret: &str) -> Result<(), Response> {
+/// The refusal of a request for a token that does not come from this client, which says who it is in the form, or in the header that RFC 6749, section 2.3.1, prefers.
+pub(crate) fn check_client(parts: &Parts, body: &Bytes, id: &str, secret: &str) -> Option<Response> {
     let form = pairs(&String::from_utf8_lossy(body));
     let is_form = parts.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
     if parts.method != Method::POST || !is_form || form.get("grant_type").map(String::as_str) != Some("client_credentials") {
-        return Err(oauth_refusal(StatusCode::BAD_REQUEST, "unsupported_grant_type"));
+        return Some(oauth_refusal(StatusCode::BAD_REQUEST, "unsupported_grant_type"));
     }
     let in_form = || Some((form.get("client_id")?.clone(), form.get("client_secret")?.clone()));
     match basic(&parts.headers).or_else(in_form) {
-        Some((given_id, given_secret)) if given_id == id && given_secret == secret => Ok(()),
-        _ => Err(oauth_refusal(StatusCode::UNAUTHORIZED, "invalid_client")),
+        Some((given_id, given_secret)) if given_id == id && given_secret == secret => None,
+        _ => Some(oauth_refusal(StatusCode::UNAUTHORIZED, "invalid_client")),
     }
 }
 

@@ -92,8 +92,8 @@ async fn answer(State(issuer): State<Arc<Shared>>, request: Request) -> Response
         })),
         "/keys" => json_answer(&json!({"keys": [issuer.public_key()]})),
         "/token" => match check_client(&parts, &body, &issuer.client_id, &issuer.client_secret) {
-            Ok(()) => token_answer(&issuer.token(), issuer.life),
-            Err(refusal) => refusal,
+            None => token_answer(&issuer.token(), issuer.life),
+            Some(refusal) => refusal,
         },
         _ => refusal(404, "NotFound", "no such resource"),
     }

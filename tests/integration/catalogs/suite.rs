@@ -28,8 +28,10 @@ pub enum Outcome {
 
 use Outcome::{None as Without, Part, Passed};
 
+type Check = fn(&Tables) -> Outcome;
+
 /// Name, as README's table has it, and the check.
-pub const CHECKS: [(&str, fn(&Tables) -> Outcome); 12] = [
+pub const CHECKS: [(&str, Check); 12] = [
     ("list", list),
     ("load and scan", load),
     ("branches and tags", refs),
@@ -342,7 +344,7 @@ fn many_tables(tables: &Tables) -> Outcome {
     lake.register_all(&["many"], &names, tables.plain.table.metadata_location());
     let started = Instant::now();
     let found = listed(&lake.succeed(&["tables", "lake.many", "-o", "json"]));
-    println!("{:?}: {count} tables listed in {:.2} s", lake.kind, started.elapsed().as_secs_f64());
+    eprintln!("{:?}: {count} tables listed in {:.2} s", lake.kind, started.elapsed().as_secs_f64());
     assert_eq!(found, names.iter().map(|name| named(&["many"], name)).collect());
     let last = format!("lake.many.\"{}\"", names.last().unwrap());
     assert_eq!(lake.succeed(&["count", &last]).stdout.trim(), tables.plain.current_rows().len().to_string());

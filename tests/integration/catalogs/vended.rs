@@ -118,7 +118,7 @@ fn lent_credentials_are_renewed_once_for_all_scans_that_outlive_them() {
     let (vended, renewed) = (passed.lent - before.lent, passed.renewed - before.renewed);
     let log = lent.proxy.take_log();
     let refused = log.iter().filter(|request| request.status == 400).count();
-    println!(
+    eprintln!(
         "{SCANS} scans of {:.1} s on credentials of {life:?}: lent {vended} times with the table, {renewed} renewals, {refused} of {} requests refused",
         took.as_secs_f64(),
         log.len()
