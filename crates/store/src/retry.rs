@@ -3,7 +3,7 @@
 //! Contract: passing faults are retried with exponential, jittered pauses (or the pause the store asks for) until `patience` has gone by
 //! without a byte of progress. An endpoint that cannot be connected to is given up after `MOST_CONNECTS` attempts where the process has never
 //! reached it: its address is wrong. Where it has, it is being restarted.
-//! Refused credentials are renewed once where a catalog vends them, and not again where another request has renewed them meanwhile. What is
+//! Refused credentials are renewed once without progress where a catalog vends them, and not again where another request has renewed them meanwhile. What is
 //! given up is `unavailable` with endpoint, cause and how often it was tried, and says that retrying may help.
 
 use crate::http::Fault;
@@ -39,10 +39,11 @@ impl Retry {
         Retry { progress: Instant::now(), failures: 0, renewed: false }
     }
 
-    /// Bytes arrived: patience starts anew.
+    /// Bytes arrived: patience starts anew, and credentials that were good may end again.
     pub(crate) fn progressed(&mut self) {
         self.progress = Instant::now();
         self.failures = 0;
+        self.renewed = false;
     }
 
     /// Waits as the fault demands, or gives the final error.

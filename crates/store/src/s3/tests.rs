@@ -370,6 +370,18 @@ async fn refused_vended_credentials_are_renewed_once() {
 }
 
 #[tokio::test]
+async fn a_read_that_outlives_credentials_twice_renews_them_twice() {
+    let server = S3Server::start().await;
+    server.put("wh", "wh/t/f", content(4 * MIB));
+    let source = Arc::new(Vending { prefix: "s3://wh/wh".into(), generation: AtomicU32::new(0) });
+    let store = open(StoreScope { credentials: Some(source.clone()), ..scope(&server) });
+    server.fail([Fault::ExpiredToken, Fault::Truncate(MIB), Fault::ExpiredToken]);
+    let whole = 0..4 * MIB as u64;
+    assert_eq!(store.read_ranges("s3://wh/wh/t/f", std::slice::from_ref(&whole)).await.unwrap()[0].len(), 4 * MIB);
+    assert_eq!(source.generation.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn many_requests_refused_at_once_renew_the_credentials_once() {
     let server = S3Server::start().await;
     server.put("wh", "wh/t/f", content(80 * MIB));
