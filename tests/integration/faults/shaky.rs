@@ -73,7 +73,8 @@ async fn a_shaky_network_costs_a_little_time_and_no_scan() {
     );
     assert!(faults as u64 > scans * 5, "the network was hardly shaky: {faults} faults");
     assert!(failed * 1_000 <= scans, "{failed} of {scans} failed");
-    // A median of twenty scans, beside whatever else the machine does, is good for a gross error only.
+    // The promise is a fifth, and the long form holds it. It is not kept yet: 1.28 was measured on a quiet machine, so that the short form
+    // catches gross errors only.
     let most = if soak() { 1.2 } else { 1.5 };
     assert!(stormy <= calm.mul_f64(most), "the median went from {calm:?} to {stormy:?}");
 }
