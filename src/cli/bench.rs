@@ -68,8 +68,7 @@ pub struct BenchArgs {
 }
 
 pub async fn run(common: &Common, args: &BenchArgs) -> Result<()> {
-    let folder = common.warehouse.clone().unwrap_or_else(|| PathBuf::from("bench-warehouse"));
-    let site = Site::prepare(&folder, args).await?;
+    let site = Site::prepare(common.warehouse.as_deref(), args).await?;
     let conditions = Conditions { latency: args.latency, bandwidth_per_connection: Some(args.bandwidth), ..Conditions::default() };
     let proxy = Proxy::start(site.upstream, conditions).await.map_err(|e| failed("starting the proxy", &e))?;
     site.configure(&proxy.endpoint())?;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 fn bench(store: &Minio, bucket: &str, folder: &std::path::Path) -> Command {
     let mut command = fastdata(folder);
-    command.args(["bench", "--endpoint", store.endpoint(), "--bucket", bucket, "--rounds", "1", "--scale", "0.002", "--latency", "5ms"]);
+    command.args(["bench", "--endpoint", store.endpoint(), "--bucket", bucket, "--rounds", "1", "--latency", "5ms"]);
     let properties = store.properties();
     command.env("AWS_ACCESS_KEY_ID", &properties["s3.access-key-id"]).env("AWS_SECRET_ACCESS_KEY", &properties["s3.secret-access-key"]);
     command
@@ -18,7 +18,10 @@ fn scans_of_a_store_are_measured_beside_their_ceiling() {
     let folder = tempfile::tempdir().unwrap();
     store.s3().create_bucket("measured");
     let tables = "tpch.lineitem,ml.embeddings";
-    let output = bench(store, "measured", folder.path()).args(["--tables", tables, "-o", "json", "--report", "r.json"]).output().unwrap();
+    let output = bench(store, "measured", folder.path())
+        .args(["--scale", "0.002", "--tables", tables, "-o", "json", "--report", "r.json"])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(std::fs::read(folder.path().join("r.json")).unwrap(), output.stdout);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -47,6 +50,9 @@ fn scans_of_a_store_are_measured_beside_their_ceiling() {
             cpu_seconds += figure("cpu_seconds_per_gb");
         }
     }
+    let other = bench(store, "measured", folder.path()).args(["--scale", "0.003"]).output().unwrap();
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert!(other.status.code() == Some(2) && said.contains("scale 0.002"), "tables of another scale were measured: {said}");
     // A single run of a small table may take less than the kernel counts.
     assert!(cpu_seconds > 0.0, "{report}");
 }
@@ -57,7 +63,7 @@ fn what_keeps_it_from_measuring_is_named() {
     let (status, said) = fail(folder.path(), &["bench", "--endpoint", "https://127.0.0.1:1", "--bucket", "b"]);
     assert!(status == 2 && said.contains("--endpoint https://127.0.0.1:1") && said.contains("without TLS"), "{said}");
     let Some(store) = Minio::shared() else { return };
-    let output = bench(store, "no-such-bucket", folder.path()).args(["--tables", "tpch.lineitem"]).output().unwrap();
+    let output = bench(store, "no-such-bucket", folder.path()).args(["--scale", "0.002", "--tables", "tpch.lineitem"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.code() == Some(7) && said.contains("--bucket") && !said.contains(&store.properties()["s3.secret-access-key"]),

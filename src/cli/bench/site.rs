@@ -18,6 +18,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use url::Url;
 
+/// Where the reference tables are made if no warehouse is given.
+const OWN_WAREHOUSE: &str = "bench-warehouse";
 /// Files that are copied at a time.
 const COPIES: usize = 4;
 
@@ -37,10 +39,12 @@ pub struct Object {
 }
 
 impl Site {
-    /// Makes reference tables where the folder holds no warehouse, and copies what the bucket lacks.
-    pub async fn prepare(folder: &Path, args: &BenchArgs) -> Result<Site> {
+    /// Makes reference tables where the folder that was given holds no warehouse, or none was given, and copies what the bucket lacks. In our own folder
+    /// tables that an interrupted run left are finished, and those of another scale refused.
+    pub async fn prepare(given: Option<&Path>, args: &BenchArgs) -> Result<Site> {
         let upstream = address(&args.endpoint)?;
-        if !folder.join("catalog.db").exists() {
+        let folder = given.unwrap_or(Path::new(OWN_WAREHOUSE));
+        if given.is_none() || !folder.join("catalog.db").exists() {
             demo::reference_tables(folder, args.scale)?;
         }
         let folder = folder.canonicalize().map_err(|e| failed(&folder.display().to_string(), &e))?;
