@@ -14,8 +14,10 @@ use std::time::Duration;
 const CATALOG_NAME: &str = "local";
 
 // The files that the catalog points to are not synced to disk either: a crash of the machine may cost a table that can be made again.
-const SCHEMA: &str = "
-PRAGMA synchronous = OFF;
+const UNSYNCED: &str = "PRAGMA synchronous = OFF;";
+
+/// The tables of an SQL catalog, as the Iceberg project's own catalogs make them; SQLite and PostgreSQL take it.
+pub const SQL_CATALOG_TABLES: &str = "
 CREATE TABLE IF NOT EXISTS iceberg_tables (
     catalog_name VARCHAR(255) NOT NULL,
     table_namespace VARCHAR(255) NOT NULL,
@@ -42,7 +44,12 @@ pub struct SqlCatalog {
 impl SqlCatalog {
     pub fn open(path: &Path) -> Result<Self> {
         let connection = Connection::open(path)
-            .and_then(|c| c.busy_timeout(Duration::from_secs(10)).and_then(|()| c.execute_batch(SCHEMA)).map(|()| c))
+            .and_then(|c| {
+                c.busy_timeout(Duration::from_secs(10))
+                    .and_then(|()| c.execute_batch(UNSYNCED))
+                    .and_then(|()| c.execute_batch(SQL_CATALOG_TABLES))
+                    .map(|()| c)
+            })
             .map_err(|e| fault(path, e))?;
         Ok(SqlCatalog { path: path.to_owned(), connection: Mutex::new(connection) })
     }

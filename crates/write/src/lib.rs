@@ -28,6 +28,7 @@ mod warehouse;
 #[cfg(test)]
 mod tests;
 
+pub use catalog::SQL_CATALOG_TABLES;
 pub use change::{Change, PositionDeletes};
 pub use data_file::{Codec, Encodings, FileOptions, SplitOffsets};
 pub use evolve::SchemaUpdate;

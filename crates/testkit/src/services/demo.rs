@@ -14,25 +14,6 @@ pub const TABLE: &str = "events";
 /// Of every demo table's location.
 pub const BUCKET: &str = "lake";
 
-/// As the Iceberg project's own catalogs make it.
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS iceberg_tables (
-    catalog_name VARCHAR(255) NOT NULL,
-    table_namespace VARCHAR(255) NOT NULL,
-    table_name VARCHAR(255) NOT NULL,
-    metadata_location VARCHAR(1000),
-    previous_metadata_location VARCHAR(1000),
-    iceberg_type VARCHAR(5),
-    PRIMARY KEY (catalog_name, table_namespace, table_name)
-);
-CREATE TABLE IF NOT EXISTS iceberg_namespace_properties (
-    catalog_name VARCHAR(255) NOT NULL,
-    namespace VARCHAR(255) NOT NULL,
-    property_key VARCHAR(255) NOT NULL,
-    property_value VARCHAR(1000) NOT NULL,
-    PRIMARY KEY (catalog_name, namespace, property_key)
-);";
-
 /// Makes the table in a local folder; its files call their place `s3://BUCKET/FOLDER/demo/events`.
 pub fn build_table(local: &Path, bucket: &str, folder: &str) -> Built {
     let shape = Shape {
@@ -72,7 +53,7 @@ pub fn register_sql(uri: &str, catalog_name: &str, metadata_location: &str) {
     wait(async {
         let (client, connection) = tokio_postgres::connect(uri, tokio_postgres::NoTls).await.unwrap_or_else(|e| panic!("{uri}: {e}"));
         let served = tokio::spawn(connection);
-        client.batch_execute(SCHEMA).await.expect("the tables of an SQL catalog");
+        client.batch_execute(fastdata_write::SQL_CATALOG_TABLES).await.expect("the tables of an SQL catalog");
         let statement = "INSERT INTO iceberg_tables VALUES ($1, $2, $3, $4, NULL, 'TABLE')
              ON CONFLICT (catalog_name, table_namespace, table_name) DO UPDATE SET metadata_location = excluded.metadata_location";
         client.execute(statement, &[&catalog_name, &NAMESPACE, &TABLE, &metadata_location]).await.expect("a table is named");
