@@ -68,8 +68,6 @@ pub(crate) struct PassDecoder {
     to_the_end: bool,
     needs_positions: bool,
     decode_us: u64,
-    /// Fetches of windowed chunks run as long as this lives.
-    _chunks: Chunks,
 }
 
 /// Decoded rows, in the order of the file, from which rows that are gone were dropped.
@@ -103,7 +101,7 @@ impl PassDecoder {
         file: Arc<OpenFile>,
         which: Which,
         row_group: usize,
-        chunks: Chunks,
+        chunks: &Chunks,
         buffers: &Arc<PageBuffers>,
         need: Need,
         (ranges, ends): (Vec<Range<u64>>, VecDeque<u64>),
@@ -139,7 +137,6 @@ impl PassDecoder {
             to_the_end,
             needs_positions,
             decode_us: 0,
-            _chunks: chunks,
             file,
         })
     }

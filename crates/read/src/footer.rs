@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Bytes of the first tail read; most footers fit.
-const TAIL_BYTES: u64 = 64 << 10;
+pub(crate) const TAIL_BYTES: u64 = 64 << 10;
 /// The footer's length and the magic number behind it.
 const TRAILER_BYTES: usize = 8;
 const MAGIC: &[u8] = b"PAR1";
@@ -28,9 +28,34 @@ pub(crate) struct Footer {
     first_rows: Vec<u64>,
 }
 
+/// The end of a data file, from byte `start` on.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Tail {
+    pub(crate) fn is_whole_file(&self) -> bool {
+        self.start == 0
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// The bytes of a range of the file, if it lies inside.
+    pub(crate) fn get(&self, range: &Range<u64>) -> Option<Bytes> {
+        let start = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
+        let end = start.checked_add(usize::try_from(range.end.checked_sub(range.start)?).ok()?)?;
+        (end <= self.bytes.len()).then(|| self.bytes.slice(start..end))
+    }
+}
+
 impl Footer {
-    pub(crate) async fn read(store: &dyn Store, path: &str, budget: &MemoryBudget) -> Result<Footer> {
-        let (tail, size) = store.read_tail(path, TAIL_BYTES).await.map_err(|e| in_file(path, e))?;
+    /// The footer, and the last bytes of the file that came with it: `first_read` at least where the file has as many.
+    pub(crate) async fn read(store: &dyn Store, path: &str, budget: &MemoryBudget, first_read: u64) -> Result<(Footer, Tail)> {
+        let (tail, size) = store.read_tail(path, first_read.max(TAIL_BYTES)).await.map_err(|e| in_file(path, e))?;
         let length = metadata_length(&tail, size).map_err(|e| in_file(path, e))?;
         let _parsing = budget.acquire(length.saturating_mul(PARSED_FACTOR), &format!("the footer of data file '{path}'")).await?;
         let inside = length as usize + TRAILER_BYTES;
@@ -45,7 +70,13 @@ impl Footer {
             joined.extend_from_slice(&tail[..tail.len() - TRAILER_BYTES]);
             joined.freeze()
         };
-        Footer::parse(&bytes, size - inside as u64).map_err(|e| in_file(path, e))
+        let footer = Footer::parse(&bytes, size - inside as u64).map_err(|e| in_file(path, e))?;
+        Ok((footer, Tail { start: size - tail.len() as u64, bytes: tail }))
+    }
+
+    /// Bytes that the parsed footer takes in memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.metadata.memory_size() as u64
     }
 
     /// `data_end` is where the footer starts: column chunks end before it.
@@ -70,6 +101,11 @@ impl Footer {
             return Err(corrupt(format!("its footer states {} rows and its row groups hold {rows}", metadata.file_metadata().num_rows())));
         }
         Ok(Footer { metadata, first_rows })
+    }
+
+    /// Rows of the file.
+    pub(crate) fn all_rows(&self) -> u64 {
+        self.metadata.row_groups().iter().map(|group| group.num_rows().max(0) as u64).sum()
     }
 
     /// Positions in the file of the rows of a row group.
@@ -151,7 +187,7 @@ mod tests {
 
     async fn read(bytes: Vec<u8>) -> Result<Footer> {
         let store = MemoryStore::new([("f".to_owned(), bytes)]);
-        Footer::read(&store, "f", &MemoryBudget::new(64 << 20)).await
+        Ok(Footer::read(&store, "f", &MemoryBudget::new(64 << 20), 0).await?.0)
     }
 
     #[tokio::test]
@@ -162,7 +198,7 @@ mod tests {
         )
         .unwrap();
         let store = MemoryStore::new([("f".to_owned(), parquet_bytes(&[batch], Default::default()))]);
-        let footer = Footer::read(&store, "f", &MemoryBudget::new(64 << 20)).await.unwrap();
+        let (footer, _) = Footer::read(&store, "f", &MemoryBudget::new(64 << 20), 0).await.unwrap();
         assert_eq!(footer.metadata.row_group(0).num_columns(), 2000);
         assert_eq!(store.requests(), 2);
     }

@@ -10,6 +10,7 @@
 //! the columns of the filter and of equality deletes, and decodes the rest ([`decode`]) from checked pages ([`pages`]);
 //! [`stream`] puts the batches in order, and [`lane`] makes the resumable sequences of them that training reads. [`evolve`] turns a file's columns into the table's, [`deletes`] and [`eval`] say which rows go.
 
+mod ahead;
 mod chunks;
 mod decode;
 mod deletes;

@@ -92,6 +92,12 @@ impl Need {
         let batch = (slice_bytes * 3 / 2).max(256 << 10).min(bounds.batch_bytes);
         let mut need = Need { window: u64::MAX, ahead: 1, compressed: 0, pages, slice_rows: slice_rows as usize, slice_bytes, batch };
         need.choose_window(&chunks, bounds);
+        // A slice takes no more of a chunk than a window, which is what is sure to be there.
+        let longest = chunks.iter().map(|chunk| chunk.bytes).filter(|bytes| *bytes > need.longest_whole()).max();
+        if let Some(longest) = longest {
+            let most = u128::from(need.window) * u128::from(rows) / u128::from(longest);
+            need.slice_rows = need.slice_rows.min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
+        }
         need
     }
 

@@ -3,7 +3,7 @@
 use crate::deletes::AppliedDeletes;
 use crate::eval::Predicate;
 use crate::evolve::{FileProjection, ResolveContext};
-use crate::footer::{Footer, chunk_range};
+use crate::footer::{Footer, TAIL_BYTES, Tail, chunk_range};
 use crate::layout::{Layout, Source, deciding_schema, holds_strings};
 use crate::metadata_columns::FileFacts;
 use crate::scan::Scan;
@@ -15,15 +15,27 @@ use fastdata_types::{Error, Result, Schema, Stage, Value};
 use parquet::arrow::FieldLevels;
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// From a far store, files up to this size are read in one request: what is not wanted of them costs less than another round trip.
+const SMALL_FILE: u64 = 1 << 20;
 
 pub(crate) struct OpenFile {
     pub(crate) facts: FileFacts,
     pub(crate) footer: Footer,
+    /// A small file's bytes, read with its footer.
+    pub(crate) content: Option<Content>,
     pub(crate) deletes: Arc<AppliedDeletes>,
     /// Decides which rows survive; absent without a filter and equality deletes.
     pub(crate) deciding: Option<Deciding>,
     /// Reads what was asked for. Absent where the deciding pass has read it all.
     pub(crate) output: Option<Pass>,
+}
+
+/// All bytes of a small file, and the room that they take.
+pub(crate) struct Content {
+    pub(crate) bytes: Tail,
+    _room: OwnedSemaphorePermit,
 }
 
 pub(crate) struct Deciding {
@@ -67,7 +79,23 @@ impl OpenFile {
         let plan = &scan.plan;
         let file = plan.files.get(number as usize).ok_or_else(|| Error::internal(Stage::Read, "a block names no file"))?;
         let store = plan.table.store.as_ref();
-        let footer = scan.timers.storage(Footer::read(store, &file.path, &scan.context.budget)).await?;
+        let is_small = store.is_far(&file.path) && (TAIL_BYTES..=SMALL_FILE).contains(&file.file_size);
+        let room = if is_small { scan.small_file_room(file.file_size) } else { None };
+        let first_read = if room.is_some() { file.file_size } else { TAIL_BYTES };
+        let (footer, tail) = scan.timers.storage(Footer::read(store, &file.path, &scan.context.budget, first_read)).await?;
+        let rows = footer.all_rows();
+        if rows != file.record_count {
+            // Deletes and positions of what was planned would be applied to other rows.
+            return Err(Error::corrupt(
+                Stage::Read,
+                format!("data file '{}': it has {rows} rows, the manifest says {}", file.path, file.record_count),
+            )
+            .advice("the file was replaced, or the manifest is wrong: restore the file, or remove it from the table"));
+        }
+        let content = match tail.is_whole_file() {
+            true => room.or_else(|| scan.small_file_room(tail.len())).map(|room| Content { bytes: tail, _room: room }),
+            false => None,
+        };
         let deletes = scan.deletes.for_file(number).await?;
 
         let metadata = &plan.table.metadata;
@@ -87,7 +115,7 @@ impl OpenFile {
             Some(Deciding { emits: Some(_), .. }) => None,
             _ => Some(resolver.pass(Arc::clone(&scan.output))?),
         };
-        Ok(OpenFile { facts, footer, deletes, deciding, output })
+        Ok(OpenFile { facts, footer, content, deletes, deciding, output })
     }
 }
 

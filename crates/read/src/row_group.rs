@@ -4,7 +4,7 @@
 //! small the attempt ends, more is reserved, and the next attempt starts with the first row that was not handed over. Decoding runs on
 //! the pool in short steps; between them the task waits on nothing but its consumer.
 
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Fetches};
 use crate::decode::{PassDecoder, Slice, Stop, Which, bits_of, leaves_of, ranges_to_decode};
 use crate::need::{BATCHES, Bounds, Need};
 use crate::open_file::{Deciding, OpenFile};
@@ -188,7 +188,7 @@ impl Unit {
             let emits = deciding.emits.is_some();
             if emits || progress.alive.is_none() {
                 let leaves = leaves_of(&deciding.pass.groups);
-                let chunks = Chunks::fetch(scan, file, row_group, &leaves, &need, HashMap::new()).await?;
+                let (chunks, mut fetches) = Chunks::fetch(scan, file, row_group, &leaves, &need, HashMap::new()).await?;
                 if let Some(output) = &file.output {
                     known = chunks.whole_of(&leaves_of(&output.groups));
                 }
@@ -197,11 +197,11 @@ impl Unit {
                 if everything.is_empty() {
                     return Ok(());
                 }
-                let decoder = self.decoder(scan, permit, Which::Deciding, chunks, need, everything, count).await?;
+                let decoder = self.decoder(scan, permit, Which::Deciding, (chunks, &mut fetches), need, everything, count).await?;
                 if emits {
-                    return self.emit(scan, decoder, permit, progress, sink).await;
+                    return self.emit(scan, decoder, fetches, permit, progress, sink).await;
                 }
-                progress.alive = Some(self.decide(scan, decoder, count).await?);
+                progress.alive = Some(self.decide(scan, decoder, fetches, count).await?);
             }
         }
         let Some(output) = &file.output else { return Ok(()) };
@@ -212,10 +212,10 @@ impl Unit {
         if ranges.iter().all(|range| range.is_empty()) {
             return Ok(());
         }
-        let chunks = Chunks::fetch(scan, file, row_group, &leaves_of(&output.groups), &need, known).await?;
+        let (chunks, mut fetches) = Chunks::fetch(scan, file, row_group, &leaves_of(&output.groups), &need, known).await?;
         self.turn(scan, progress).await?;
-        let decoder = self.decoder(scan, permit, Which::Output, chunks, need, ranges, count).await?;
-        self.emit(scan, decoder, permit, progress, sink).await
+        let decoder = self.decoder(scan, permit, Which::Output, (chunks, &mut fetches), need, ranges, count).await?;
+        self.emit(scan, decoder, fetches, permit, progress, sink).await
     }
 
     /// Waits for the right to decode, once.
@@ -242,24 +242,28 @@ impl Unit {
         scan: &Arc<Scan>,
         permit: &Arc<Permit>,
         which: Which,
-        chunks: Chunks,
+        (chunks, fetches): (Chunks, &mut Fetches),
         need: Need,
         ranges: Vec<Range<u64>>,
         rows: u64,
     ) -> Result<Steps, Stop> {
         let (unit, permit, buffers) = (Arc::clone(self), Arc::clone(permit), Arc::clone(&scan.page_buffers));
+        // Between two slices others get their turn where the next one may have to wait for bytes.
+        let step_rows = if fetches.is_windowed() { 1 } else { Steps::STEP_ROWS };
+        fetches.ready().await;
         scan.on_pool(move || {
             let ends = unit.pieces.iter().map(|piece| piece.rows.end).collect();
-            let decoder = PassDecoder::new(Arc::clone(&unit.file), which, unit.row_group, chunks, &buffers, need, (ranges, ends), rows)?;
-            Ok(Steps { unit, decoder, slice: None, block: 0, handed_over: false, _memory: permit })
+            let decoder = PassDecoder::new(Arc::clone(&unit.file), which, unit.row_group, &chunks, &buffers, need, (ranges, ends), rows)?;
+            Ok(Steps { unit, decoder, step_rows, slice: None, block: 0, handed_over: false, _memory: permit })
         })
         .await
     }
 
     /// Runs the deciding pass over the rows to read: a bit for each row of the row group, set where the row is to be read and survives.
-    async fn decide(&self, scan: &Arc<Scan>, mut steps: Steps, rows: u64) -> Result<BooleanBuffer, Stop> {
+    async fn decide(&self, scan: &Arc<Scan>, mut steps: Steps, mut fetches: Fetches, rows: u64) -> Result<BooleanBuffer, Stop> {
         let mut alive = BooleanBufferBuilder::new(rows as usize);
         loop {
+            fetches.ready().await;
             let worker = Arc::clone(scan);
             let (next, back, done) = scan
                 .on_pool(move || {
@@ -280,6 +284,7 @@ impl Unit {
         &self,
         scan: &Arc<Scan>,
         mut steps: Steps,
+        mut fetches: Fetches,
         permit: &Arc<Permit>,
         progress: &mut Progress,
         sink: &Sink,
@@ -287,6 +292,7 @@ impl Unit {
         let slots = Arc::new(Semaphore::new(BATCHES as usize));
         loop {
             let slot = Arc::clone(&slots).acquire_owned().await.map_err(|_| cancelled())?;
+            fetches.ready().await;
             let (worker, alive) = (Arc::clone(scan), progress.alive.clone());
             let (next, step) = scan
                 .on_pool(move || {
@@ -314,6 +320,8 @@ impl Unit {
 struct Steps {
     unit: Arc<Unit>,
     decoder: PassDecoder,
+    /// Rows to look at in one step before others get their turn.
+    step_rows: u64,
     slice: Option<Slice>,
     /// The block of the last batch's rows.
     block: u32,
@@ -323,13 +331,13 @@ struct Steps {
 }
 
 impl Steps {
-    /// Rows to look at in one step before others get their turn.
+    /// Where all bytes are there.
     const STEP_ROWS: u64 = 128 << 10;
 
     /// Decodes some slices and appends a bit per row to `alive`. True at the end of the row group.
     fn decide_some(&mut self, scan: &Scan, alive: &mut BooleanBufferBuilder) -> Result<bool, Stop> {
         let mut looked_at = 0;
-        while looked_at < Self::STEP_ROWS {
+        while looked_at < self.step_rows {
             scan.check_cancelled()?;
             let ranges = self.decoder.next_ranges();
             if ranges.is_empty() {
@@ -370,7 +378,7 @@ impl Steps {
     /// The next batch of what is returned. `None` may mean that a step found no surviving row, or came to the end of a slice.
     fn next_batch(&mut self, scan: &Scan, alive: Option<&BooleanBuffer>) -> Result<Option<RecordBatch>, Stop> {
         let mut looked_at = 0;
-        while looked_at < Self::STEP_ROWS {
+        while looked_at < self.step_rows {
             scan.check_cancelled()?;
             if let Some(slice) = &mut self.slice {
                 if let Some((batch, block_end)) = self.decoder.batch(slice)? {

@@ -10,7 +10,12 @@ use fastdata_types::{Error, ErrorKind, Result, ScanPlan, Stage};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Bytes of small files that a scan keeps beside its budget, as a share of it and at most. They are not taken from the budget: files are opened
+/// ahead of those that wait for memory, and must not keep it from them.
+const SMALL_FILES_SHARE: u64 = 32;
+const SMALL_FILES_BYTES: u64 = 32 << 20;
 
 pub(crate) struct Scan {
     pub(crate) plan: Arc<ScanPlan>,
@@ -23,6 +28,8 @@ pub(crate) struct Scan {
     pub(crate) threads: usize,
     /// Row groups that may decode at a time.
     pub(crate) decoding: Arc<Semaphore>,
+    /// KiB for the bytes of small files between their footer and their rows.
+    small_files: Arc<Semaphore>,
     cancelled: AtomicBool,
     /// What pages took in row groups that were read, in thousandths of the estimate, and 1 more; 0 while none was.
     pages_learned: AtomicU64,
@@ -38,6 +45,9 @@ impl Scan {
             page_buffers: Arc::default(),
             threads,
             decoding: Arc::new(Semaphore::new(threads + 1)),
+            small_files: Arc::new(Semaphore::new(
+                (context.budget.total() / SMALL_FILES_SHARE).min(SMALL_FILES_BYTES).div_ceil(1024) as usize
+            )),
             cancelled: AtomicBool::new(false),
             pages_learned: AtomicU64::new(0),
             plan,
@@ -50,6 +60,12 @@ impl Scan {
     pub(crate) fn ceiling(&self) -> u64 {
         let total = self.context.budget.total();
         if self.plan.deletes.is_empty() { total } else { total / 2 }
+    }
+
+    /// Room for a small file's bytes, if there is some now.
+    pub(crate) fn small_file_room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
+        Arc::clone(&self.small_files).try_acquire_many_owned(kib).ok()
     }
 
     /// Notes what the pages of a row group took of their estimate.

@@ -4,6 +4,7 @@
 //! piece per row group, so that whoever started can finish. A row group that needs more in stable order takes it from the
 //! ones after it: they are stopped, and come back here to start again.
 
+use crate::ahead::Ahead;
 use crate::footer::Footer;
 use crate::need::{Bounds, Need};
 use crate::open_file::OpenFile;
@@ -13,15 +14,12 @@ use fastdata_types::plan::{Block, Extent};
 use fastdata_types::request::Order;
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::{Error, Result, Stage};
-use futures::stream::{self, StreamExt};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-/// Files whose footers are read ahead.
-const FILES_AHEAD: usize = 32;
 /// Row groups beyond those that decode whose bytes are fetched ahead, where memory allows: from a near and from a far store.
 const FETCHED_AHEAD: (usize, usize) = (6, 30);
 /// Compressed bytes of all row groups in flight, one larger row group excepted: what hides a store's latency. From a near store more would only
@@ -72,24 +70,14 @@ impl Schedule {
     async fn start_all(&mut self, tasks: &mut JoinSet<()>) -> Result<()> {
         let scan = Arc::clone(&self.scan);
         let files = by_file(&scan.plan.blocks);
-        let opener = |(file, blocks): (u32, Vec<Numbered>)| {
-            let scan = Arc::clone(&scan);
-            async move {
-                let path = scan.plan.files.get(file as usize).map_or_else(String::new, |file| file.path.clone());
-                let opened = tokio::spawn(async move { OpenFile::open(&scan, file).await }).await;
-                let opened = opened.map_err(|_| Error::internal(Stage::Read, format!("opening data file '{path}' failed")))?;
-                Ok::<_, Error>((Arc::new(opened?), file, blocks))
-            }
-        };
-        let ahead = if scan.options.limit.is_some() { 2 } else { FILES_AHEAD };
-        let mut opened = stream::iter(files).map(opener).buffered(ahead);
+        let far = scan.plan.files.first().is_some_and(|file| scan.plan.table.store.is_far(&file.path));
+        let mut opened = Ahead::new(&scan, files, far);
 
         let mut pending: BTreeMap<u64, Arc<Unit>> = BTreeMap::new();
         let mut units: VecDeque<Unit> = VecDeque::new();
         let mut order = 0u64;
         let mut wanted = Wanted::new(&scan);
         let mut exhausted = false;
-        let far = scan.plan.files.first().is_some_and(|file| scan.plan.table.store.is_far(&file.path));
         let (fetched_ahead, most_bytes) = match far {
             true => (FETCHED_AHEAD.1, (scan.context.budget.total() / 2).max(BYTES_IN_FLIGHT)),
             false => (FETCHED_AHEAD.0, BYTES_IN_FLIGHT),
@@ -195,7 +183,7 @@ fn kib(bytes: u64) -> u32 {
 }
 
 /// A block and its place in the plan.
-type Numbered = (u32, Block);
+pub(crate) type Numbered = (u32, Block);
 
 /// Blocks in plan order, those of one file that follow one another together.
 fn by_file(blocks: &[Block]) -> Vec<(u32, Vec<Numbered>)> {

@@ -3,30 +3,35 @@
 use bytes::{Bytes, BytesMut};
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 /// What a fetch hands to the decoder: consecutive windows, or the error that ended it.
 pub(crate) type Windows = mpsc::Receiver<Result<Bytes>>;
 
 /// A forward-only reader of a chunk. Where a window is missing it waits for it: a fetch runs on other threads and holds its memory
-/// already, so the wait ends.
+/// already, so the wait ends; it ends with an error where the row group was given up.
 pub(crate) struct ChunkCursor {
     /// What was fetched and not read, in order.
     parts: VecDeque<Bytes>,
     /// Bytes of the chunk that are not in `parts` yet.
     pending: u64,
     windows: Option<Windows>,
+    /// Bytes that were taken from `windows`.
+    taken: Arc<AtomicU64>,
     /// Bytes that a peek had to join.
     joined: Vec<u8>,
 }
 
 impl ChunkCursor {
     pub(crate) fn whole(bytes: Bytes) -> Self {
-        ChunkCursor { parts: VecDeque::from([bytes]), pending: 0, windows: None, joined: Vec::new() }
+        ChunkCursor { parts: VecDeque::from([bytes]), pending: 0, windows: None, taken: Arc::default(), joined: Vec::new() }
     }
 
-    pub(crate) fn windowed(length: u64, windows: Windows) -> Self {
-        ChunkCursor { parts: VecDeque::new(), pending: length, windows: Some(windows), joined: Vec::new() }
+    /// `taken` tells the fetch's owner how far the reader has come.
+    pub(crate) fn windowed(length: u64, windows: Windows, taken: Arc<AtomicU64>) -> Self {
+        ChunkCursor { parts: VecDeque::new(), pending: length, windows: Some(windows), taken, joined: Vec::new() }
     }
 
     pub(crate) fn is_windowed(&self) -> bool {
@@ -117,6 +122,7 @@ impl ChunkCursor {
             return Err(cut_off());
         }
         self.pending -= window.len() as u64;
+        self.taken.fetch_add(window.len() as u64, Ordering::Relaxed);
         self.parts.push_back(window);
         Ok(())
     }
@@ -135,7 +141,7 @@ mod tests {
         for part in parts {
             tx.try_send(Ok(Bytes::from_static(part))).unwrap();
         }
-        ChunkCursor::windowed(parts.iter().map(|p| p.len() as u64).sum(), rx)
+        ChunkCursor::windowed(parts.iter().map(|p| p.len() as u64).sum(), rx, Arc::default())
     }
 
     #[test]
@@ -154,7 +160,7 @@ mod tests {
         let (tx, rx) = mpsc::channel(2);
         tx.try_send(Ok(Bytes::from_static(b"ab"))).unwrap();
         tx.try_send(Err(Error::corrupt(Stage::Store, "gone"))).unwrap();
-        let mut cursor = ChunkCursor::windowed(10, rx);
+        let mut cursor = ChunkCursor::windowed(10, rx, Arc::default());
         assert_eq!(cursor.take(2).unwrap(), &b"ab"[..]);
         assert!(cursor.take(9).is_err());
         assert!(cursor.take(1).unwrap_err().message().contains("gone"));

@@ -73,7 +73,7 @@ async fn every_encoding_and_codec_gives_what_the_plain_reader_gives() {
             continue;
         }
         let mut world = World::new(schema);
-        world.add(bytes, 0);
+        world.add(bytes, batches.iter().map(|batch| batch.num_rows() as u64).sum());
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         match tokio::time::timeout(std::time::Duration::from_secs(60), world.rows()).await.expect("a hang") {
             Err(error) => refused.push(format!("{name}: {error}")),
@@ -107,7 +107,9 @@ async fn pages_whose_checksum_is_wrong_are_corrupt_and_name_the_file() {
     ] {
         let fields = columns.iter().zip(1..).map(|((name, ty), id)| Field::optional(id, *name, ty.clone())).collect();
         let mut world = World::new(Schema::new(0, fields).unwrap());
-        world.add(std::fs::read(corpus.join(name)).unwrap(), 0);
+        let bytes = Bytes::from(std::fs::read(corpus.join(name)).unwrap());
+        let rows = ArrowReaderMetadata::load(&bytes, Default::default()).unwrap().metadata().file_metadata().num_rows();
+        world.add(bytes.to_vec(), rows as u64);
         match world.rows().await {
             Ok(rows) => assert!(!is_wrong && rows.num_rows() > 0, "{name}"),
             Err(error) => {

@@ -55,3 +55,57 @@ async fn a_row_group_from_afar_may_have_most_of_the_budget() {
     assert!(near.requests() > 24, "from nearby the row group should be read in windows: {} requests", near.requests());
     assert_eq!(far.requests(), 2, "the footer, and all chunks at once");
 }
+
+/// Threads of the pool belong to everybody: a scan that waits for bytes keeps none of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_thread_of_the_pool_waits_for_a_window() {
+    const ROUND_TRIP: Duration = Duration::from_millis(1_500);
+    let mut world = one_large_chunk();
+    (world.budget, world.round_trip, world.threads) = (24 << 20, Some(ROUND_TRIP), 1);
+    let (mut stream, context, store) = world.open();
+    let pool = Arc::clone(&context.pool);
+    let reading = tokio::spawn(async move {
+        let mut rows = 0;
+        while let Some(batch) = stream.next().await {
+            rows += batch.unwrap().num_rows();
+        }
+        rows
+    });
+    let mut longest = Duration::ZERO;
+    while !reading.is_finished() {
+        let (asked, began) = (tokio::sync::oneshot::channel(), std::time::Instant::now());
+        pool.spawn(move || asked.0.send(()).unwrap());
+        asked.1.await.unwrap();
+        longest = longest.max(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(reading.await.unwrap(), 2_000_000);
+    assert!(store.requests() > 4, "read in windows: {}", store.requests());
+    assert!(longest < ROUND_TRIP / 3, "a job waited {longest:?} for its turn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_slow_to_open_keeps_few_behind_it_from_being_opened() {
+    let files: Vec<Range<i64>> = (0..300).map(|i| i * 10..(i + 1) * 10).collect();
+    for (round_trip, opened) in [(None, 32), (Some(Duration::ZERO), 256)] {
+        let mut world = World::of_samples(&files, 10);
+        (world.round_trip, world.slow) = (round_trip, Some(Duration::from_millis(800)));
+        let (mut stream, context, store) = world.open();
+        let mut rows = vec![];
+        let first = async { stream.next().await.unwrap().unwrap() };
+        let behind = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            store.requests()
+        };
+        let (first, behind) = tokio::join!(first, behind);
+        rows.push(first);
+        // The slow one is counted when it is answered.
+        assert_eq!(behind, opened - 1);
+        while let Some(batch) = stream.next().await {
+            rows.push(batch.unwrap());
+        }
+        assert_eq!(concat_batches(&rows[0].schema(), &rows).unwrap(), sample(0..3_000));
+        drop(stream);
+        settled(&context).await;
+    }
+}

@@ -31,15 +31,45 @@ async fn a_limit_reads_no_more_files_than_it_needs() {
 
 #[tokio::test]
 async fn a_file_costs_one_request_for_its_footer_and_one_per_row_group() {
-    let world = World::of_samples(&[0..1000], 500);
+    let world = World::of_samples(&[0..50_000], 25_000);
     let (mut stream, context, store) = world.open();
     while let Some(batch) = stream.next().await {
         batch.unwrap();
     }
     let stats = context.stats.snapshot();
     assert_eq!((store.requests(), stats.requests), (3, 3));
-    assert_eq!((stats.files_read, stats.row_groups_read, stats.rows, stats.rows_decoded), (1, 2, 1000, 1000));
-    assert!(stats.batches >= 2 && stats.bytes_returned > 1000 * 8 && stats.bytes_fetched > 0 && stats.decode_us > 0);
+    assert_eq!((stats.files_read, stats.row_groups_read, stats.rows, stats.rows_decoded), (1, 2, 50_000, 50_000));
+    assert!(stats.batches >= 2 && stats.bytes_returned > 50_000 * 8 && stats.bytes_fetched > 0 && stats.decode_us > 0);
+}
+
+#[tokio::test]
+async fn what_came_with_the_footer_is_not_fetched_again() {
+    for (round_trip, rows, requests) in
+        [(None, 1_000, 1), (Some(Duration::ZERO), 1_000, 1), (None, 10_000, 3), (Some(Duration::ZERO), 10_000, 1)]
+    {
+        let mut world = World::of_samples(&[0..rows], rows as usize / 2);
+        (world.round_trip, world.budget) = (round_trip, 64 << 20);
+        let size = world.objects[0].1.len();
+        assert_eq!((64 << 10..1 << 20).contains(&size), rows == 10_000, "{size}");
+        let (mut stream, context, store) = world.open();
+        let mut read = vec![];
+        while let Some(batch) = stream.next().await {
+            read.push(batch.unwrap());
+        }
+        assert_eq!(concat_batches(&read[0].schema(), &read).unwrap(), sample(0..rows), "{round_trip:?}");
+        assert_eq!(store.requests(), requests, "{round_trip:?}, {rows} rows");
+        drop(stream);
+        settled(&context).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_other_rows_than_were_planned_is_refused() {
+    let mut world = World::of_samples(&[0..1_000], 500);
+    world.files[0].record_count = 999;
+    let error = world.rows().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.message().contains("'data/0.parquet': it has 1000 rows, the manifest says 999"), "{error}");
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ pub(crate) struct MemoryStore {
     bytes: AtomicU64,
     /// What each read waits for; far with one.
     round_trip: Option<Duration>,
+    /// What the footer of this object waits for.
+    slow: Option<(String, Duration)>,
     under_way: AtomicU64,
     most_under_way: AtomicU64,
 }
@@ -102,6 +104,11 @@ impl Store for MemoryStore {
     }
     async fn read_tail(&self, location: &str, length: u64) -> Result<(Bytes, u64)> {
         let object = self.get(location)?;
+        if let Some((slow, waits)) = &self.slow
+            && slow == location
+        {
+            tokio::time::sleep(*waits).await;
+        }
         let start = object.len().saturating_sub(length as usize);
         self.count((object.len() - start) as u64);
         Ok((object.slice(start..), object.len() as u64))
@@ -217,6 +224,8 @@ pub(crate) struct World {
     pub(crate) budget: u64,
     pub(crate) threads: usize,
     pub(crate) round_trip: Option<Duration>,
+    /// The first file's footer waits this long.
+    pub(crate) slow: Option<Duration>,
 }
 
 pub(crate) fn options() -> ReadOptions {
@@ -237,6 +246,7 @@ impl World {
             budget: 256 << 20,
             threads: 2,
             round_trip: None,
+            slow: None,
         }
     }
 
@@ -276,7 +286,8 @@ impl World {
     }
 
     pub(crate) fn plan(&self) -> (Arc<ScanPlan>, Arc<MemoryStore>) {
-        let store = Arc::new(MemoryStore { round_trip: self.round_trip, ..MemoryStore::new(self.objects.clone()) });
+        let slow = self.slow.zip(self.objects.first()).map(|(waits, (path, _))| (path.clone(), waits));
+        let store = Arc::new(MemoryStore { round_trip: self.round_trip, slow, ..MemoryStore::new(self.objects.clone()) });
         let mut blocks = Vec::new();
         for (number, file) in self.files.iter().enumerate() {
             let step = file.file_size.div_ceil(self.blocks_per_file).max(1);
