@@ -8,7 +8,7 @@ const FOREVER: Duration = Duration::from_secs(3600);
 
 /// How long a scan takes while so many requests for data files hang, and what it counted.
 async fn scan(hung: usize, more: &[(&str, &str)]) -> Option<(Duration, fastdata_types::stats::ScanStats)> {
-    let bay = Bay::shared(many_files(), latency(5)).await?;
+    let bay = Bay::shared(many_files(110), latency(5)).await?;
     let truth = bay.truth().await;
     let engine = bay.engine(&bay.proxy.endpoint(), more);
     // What is usual is known then.
@@ -49,9 +49,9 @@ async fn many_hung_requests_are_hedged_in_part_and_retried_for_the_rest() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_timeout_of_a_command_caps_whatever_it_waits_for() {
-    let Some(bay) = Bay::shared(many_files(), latency(0)).await else { return };
+    let Some(bay) = Bay::shared(many_files(110), latency(0)).await else { return };
     bay.proxy.fail("", vec![Fault::Hang(FOREVER); 1000]);
-    bay.configure(&bay.proxy.endpoint(), &[]);
+    bay.configure(&bay.proxy.endpoint(), &[], "16MiB");
     let run = async |arguments: &[&str], variables: &[(&'static str, &'static str)]| {
         let mut command = crate::support::fastdata(bay.folder.path());
         command.args(arguments).envs(variables.iter().copied());

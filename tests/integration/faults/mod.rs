@@ -77,20 +77,20 @@ struct Bay {
 }
 
 /// Of many small files with deletes: more than two hundred requests.
-fn many_files() -> Shape {
+fn many_files(files_per_partition: usize) -> Shape {
     Shape {
         format: 3,
-        layout: Layout { rows: 1_320, files_per_partition: 110, row_group_rows: 100, ..Layout::default() },
+        layout: Layout { rows: 12 * files_per_partition, files_per_partition, row_group_rows: 100, ..Layout::default() },
         deletes: Deletes { positions: true, ..Deletes::VECTORS },
         history: History { appends: 2, ..History::SINGLE },
         ..Shape::default()
     }
 }
 
-/// Of a few files with many row groups each.
+/// Of a few files with many row groups each, too large to be read in one request.
 fn many_row_groups() -> Shape {
     Shape {
-        layout: Layout { rows: 40_000, files_per_partition: 4, row_group_rows: 500, page_rows: 100, ..Layout::default() },
+        layout: Layout { rows: 120_000, files_per_partition: 2, row_group_rows: 5_000, page_rows: 1_000, ..Layout::default() },
         ..Shape::default()
     }
 }
@@ -119,18 +119,22 @@ impl Bay {
     }
 
     /// The configuration of a catalog whose store is reached at `endpoint`, with more properties of it.
-    fn configure(&self, endpoint: &str, more: &[(&str, &str)]) {
+    fn configure(&self, endpoint: &str, more: &[(&str, &str)], memory: &str) {
         let mut properties: BTreeMap<String, String> = self.store.properties();
         properties.extend([("type", "rest"), ("uri", self.catalog.uri().as_str()), ("s3.endpoint", endpoint)].map(owned));
         properties.extend(more.iter().copied().map(owned));
-        let mut text = "default-catalog = \"lake\"\nmemory = \"16MiB\"\n[catalogs.lake]\n".to_owned();
+        let mut text = format!("default-catalog = \"lake\"\nmemory = \"{memory}\"\n[catalogs.lake]\n");
         properties.iter().for_each(|(name, value)| text.push_str(&format!("\"{name}\" = {value:?}\n")));
         std::fs::write(self.folder.path().join("fastdata.toml"), text).unwrap();
     }
 
     /// An engine that reaches the store at `endpoint`.
     fn engine(&self, endpoint: &str, more: &[(&str, &str)]) -> Engine {
-        self.configure(endpoint, more);
+        self.engine_with_memory(endpoint, more, "16MiB")
+    }
+
+    fn engine_with_memory(&self, endpoint: &str, more: &[(&str, &str)], memory: &str) -> Engine {
+        self.configure(endpoint, more, memory);
         let overrides = Overrides { config: Some(self.folder.path().join("fastdata.toml")), ..Overrides::default() };
         let settings = config::load(&overrides, &[]).unwrap();
         assemble::engine(&settings, None, Paths::Refused).unwrap()

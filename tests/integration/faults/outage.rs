@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Half of the scans reach the store through the proxy, which resets their connections meanwhile; of the others it refuses them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_gone_for_a_while_costs_that_while_and_no_scan() {
-    let Some(bay) = Bay::open(Minio::start().map(Store::Own), many_files(), latency(30)).await else { return };
+    let Some(bay) = Bay::open(Minio::start().map(Store::Own), many_files(110), latency(30)).await else { return };
     let truth = bay.truth().await;
     let (outages, mut retries, mut longest) = (if soak() { 50 } else { 2 }, 0, Duration::ZERO);
     for outage in 0..outages {
@@ -49,7 +49,7 @@ async fn a_store_that_is_gone_for_a_while_costs_that_while_and_no_scan() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_was_never_there_is_reported_soon_and_one_that_stays_away_within_its_patience() {
-    let Some(bay) = Bay::open(Minio::start().map(Store::Own), many_files(), latency(0)).await else { return };
+    let Some(bay) = Bay::open(Minio::start().map(Store::Own), many_files(110), latency(0)).await else { return };
     let engine = bay.engine(bay.store.endpoint(), &[("fastdata.s3.retry-timeout", "3")]);
     read(&engine, "").await.unwrap();
     bay.store.kill();
@@ -60,7 +60,7 @@ async fn a_store_that_was_never_there_is_reported_soon_and_one_that_stays_away_w
     // The first of its requests gives up after the patience; pauses and the last attempt come on top.
     assert!((Duration::from_millis(500)..Duration::from_secs(10)).contains(&began.elapsed()), "{:?}", began.elapsed());
     // Another process, that has not seen the store alive.
-    bay.configure(bay.store.endpoint(), &[]);
+    bay.configure(bay.store.endpoint(), &[], "16MiB");
     let began = Instant::now();
     let mut command = crate::support::fastdata(bay.folder.path());
     command.args(["count", "test.t", "--where", "id > 5"]);

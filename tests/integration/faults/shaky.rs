@@ -17,12 +17,16 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
+fn broken(log: &[Logged]) -> u64 {
+    log.iter().filter(|logged| matches!(logged.fault, Some(Fault::Truncate(_) | Fault::Reset(_)))).count() as u64
+}
+
 /// Every request that the proxy saw is counted, and every one that was made again. A few more may be counted: those that were sent on a connection whose
-/// end, after a body that was to break off, crossed them on the way.
-fn assert_counted(stats: &ScanStats, log: &[Logged]) {
+/// end, after a body that was to break off in this scan or the one `before`, crossed them on the way.
+fn assert_counted(stats: &ScanStats, log: &[Logged], before: u64) {
     let answered = log.iter().filter(|logged| (200..300).contains(&logged.status)).count() as u64;
     let seen = log.len() as u64;
-    let broken = log.iter().filter(|logged| matches!(logged.fault, Some(Fault::Truncate(_) | Fault::Reset(_)))).count() as u64;
+    let broken = broken(log) + before;
     assert!((seen..=seen + broken).contains(&stats.requests), "{seen} requests, {broken} broken connections: {stats:?}");
     assert!(stats.requests - stats.retries - stats.hedges <= answered, "{stats:?}: {answered} answered");
     let refused = log.iter().filter(|logged| logged.status == 503).count() as u64;
@@ -31,12 +35,13 @@ fn assert_counted(stats: &ScanStats, log: &[Logged]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shaky_network_costs_a_little_time_and_no_scan() {
-    let scans = if soak() { 1_000 } else { 20 };
-    let Some(bay) = Bay::shared(many_files(), latency(30)).await else { return };
+    let scans = if soak() { 1_000 } else { 16 };
+    let Some(bay) = Bay::shared(many_files(330), latency(30)).await else { return };
     let truth = bay.truth().await;
     let engine = bay.engine(&bay.proxy.endpoint(), &[]);
     let (mut calm, mut stormy, mut failed, mut faults, mut requests) = (vec![], vec![], 0, 0, 0);
     let mut sums = ScanStats::default();
+    let mut before = 0;
     for seed in 0..scans {
         for conditions in [latency(30), shaky(seed)] {
             let is_shaky = conditions.faults.unavailable_per_mille > 0;
@@ -50,7 +55,7 @@ async fn a_shaky_network_costs_a_little_time_and_no_scan() {
                 (Ok((rows, stats)), _) => {
                     assert_eq!(rows, truth, "seed {seed}");
                     assert!(log.len() >= 200, "{} requests", log.len());
-                    assert_counted(&stats, &log);
+                    assert_counted(&stats, &log, before);
                     let times = if is_shaky { &mut stormy } else { &mut calm };
                     times.push(took);
                     sums.retries += stats.retries;
@@ -62,6 +67,7 @@ async fn a_shaky_network_costs_a_little_time_and_no_scan() {
                 }
                 (Err(error), false) => panic!("without a fault: {error}"),
             }
+            before = broken(&log);
             requests += log.len();
             faults += log.iter().filter(|logged| logged.fault.is_some()).count();
         }
@@ -73,8 +79,7 @@ async fn a_shaky_network_costs_a_little_time_and_no_scan() {
     );
     assert!(faults as u64 > scans * 5, "the network was hardly shaky: {faults} faults");
     assert!(failed * 1_000 <= scans, "{failed} of {scans} failed");
-    // The promise is a fifth, and the long form holds it. It is not kept yet: 1.28 was measured on a quiet machine, so that the short form
-    // catches gross errors only.
-    let most = if soak() { 1.2 } else { 1.5 };
+    // The promise is a fifth, and the long form holds it; the median of a few scans scatters.
+    let most = if soak() { 1.2 } else { 1.3 };
     assert!(stormy <= calm.mul_f64(most), "the median went from {calm:?} to {stormy:?}");
 }
