@@ -45,7 +45,7 @@ impl Lake {
         let built = build(&shape(), &folder.path().join("w")).unwrap();
         let store = S3Server::start().await;
         store.put_directory("lake", KEY_PREFIX, &built.table_folder()).unwrap();
-        let oauth = OAuth { client_id: "me".to_owned(), client_secret: "top-secret".to_owned(), lifetime: token };
+        let oauth = OAuth { client_id: "me".to_owned(), client_secret: "a-client-secret-of-tests".to_owned(), lifetime: token };
         let vended = Vended { lifetime: credentials, prefix: Some(format!("{LOCATION}/")), has_endpoint: true };
         let options =
             RestOptions { prefix: Some("warehouse/eu".to_owned()), oauth: Some(oauth), vended: Some(vended), ..RestOptions::default() };
@@ -76,7 +76,7 @@ fn configure(folder: &Path, catalog: &str, store: &str) {
 [catalogs.lake]
 type = "rest"
 uri = "{catalog}"
-credential = "me:top-secret"
+credential = "me:a-client-secret-of-tests"
 scope = "read"
 "s3.endpoint" = "{store}"
 "s3.region" = "us-east-1"
@@ -146,7 +146,7 @@ async fn credentials_that_the_store_refuses_are_renewed_once_and_then_reported()
     let (status, stdout, stderr) = lake.run(&["scan", "test.t", "-o", "jsonl"]).await;
     assert_eq!((status, stdout.as_str()), (Some(5), ""), "{stderr}");
     assert!(stderr.contains("InvalidAccessKeyId"), "{stderr}");
-    assert!(!stderr.contains("top-secret") && !stderr.contains("vended-secret"), "{stderr}");
+    assert!(!stderr.contains("a-client-secret-of-tests") && !stderr.contains("vended-secret"), "{stderr}");
 }
 
 /// An address that refuses connections.
@@ -167,7 +167,7 @@ async fn a_dead_catalog_and_a_dead_store_are_named_with_the_cause_and_whether_to
         assert_eq!((status, stdout.as_str()), (Some(7), ""), "{stderr}");
         assert!(stderr.starts_with("error: unavailable\n") && stderr.contains(&dead), "{stderr}");
         assert!(stderr.contains("Connection refused") && stderr.contains("trying again may help"), "{stderr}");
-        assert!(!stderr.contains("top-secret"), "{stderr}");
+        assert!(!stderr.contains("a-client-secret-of-tests"), "{stderr}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the tests share: the binary, the corpus, the Python with the real readers.
 
+use fastdata_testkit::loud;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -9,8 +10,13 @@ pub fn root() -> &'static Path {
 
 /// The `fastdata` binary with an environment of its own: no settings of the person who runs the tests.
 pub fn fastdata(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fastdata"));
-    command.current_dir(directory).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
+    let mut command = loud::command(Path::new(env!("CARGO_BIN_EXE_fastdata")));
+    command
+        .current_dir(directory)
+        .env_clear()
+        .envs(loud::folder().map(|folder| ("FASTDATA_LOUD", folder)))
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::null());
     command
 }
 

@@ -6,6 +6,7 @@
 //! location, that is said to end soon; whether an older one is refused is up to whatever stands before the store. Everything else is the answer of the
 //! catalog behind. Answers of another kind are given on demand, and what was given out is counted.
 
+use crate::loud;
 use crate::rest::{Fault, json_answer, pairs, refusal};
 use crate::services::http::client;
 use crate::services::minio::Credentials;
@@ -94,6 +95,7 @@ impl Door {
         let app = Router::new().fallback(answer).with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
+        loud::handed_out(&shared.options.client_secret);
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, app).await;
         });
@@ -184,6 +186,7 @@ impl Shared {
 
     fn new_token(&self) -> String {
         let token = uuid::Uuid::new_v4().simple().to_string();
+        loud::handed_out(&token);
         let mut state = self.state();
         state.passed.tokens += 1;
         state.tokens.insert(token.clone(), Instant::now() + self.options.token_life);

@@ -4,6 +4,7 @@
 //! that lives as long as the value, which any resource server can check.
 
 use crate::door::{check_client, token_answer};
+use crate::loud;
 use crate::rest::{json_answer, refusal};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -41,6 +42,7 @@ impl Issuer {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).expect("a key just made");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let uri = format!("http://{}", listener.local_addr().expect("a bound address"));
+        loud::handed_out(client_secret);
         let (client_id, client_secret) = (client_id.to_owned(), client_secret.to_owned());
         let shared = Arc::new(Shared { uri, client_id, client_secret, life, key, tokens: AtomicU64::new(0) });
         let app = Router::new().fallback(answer).with_state(shared.clone());
@@ -113,7 +115,9 @@ impl Shared {
         });
         let signed = format!("{}.{}", encoded(&json!({"alg": "ES256", "typ": "JWT", "kid": KEY_ID})), encoded(&claims));
         let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+        loud::handed_out(&token);
+        token
     }
 
     /// As RFC 7518, section 6.2, has it; the point comes uncompressed, behind a byte that says so.

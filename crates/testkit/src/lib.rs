@@ -4,6 +4,7 @@ pub mod authority;
 pub mod door;
 pub mod files;
 pub mod issuer;
+pub mod loud;
 pub mod rest;
 pub mod s3;
 pub mod services;

@@ -3,6 +3,7 @@
 //! Contract: serves the tables it is given, keeps a log of every request, vends numbered credentials, and answers with the faults a
 //! test has queued. Tokens and credentials live as long as the options say.
 
+use crate::loud;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -100,6 +101,7 @@ struct Table {
 
 impl RestServer {
     pub async fn start(options: RestOptions) -> RestServer {
+        options.oauth.iter().map(|oauth| &oauth.client_secret).chain(&options.static_token).for_each(|secret| loud::handed_out(secret));
         let shared = Arc::new(Shared { options, state: Mutex::new(Inner::default()) });
         let app = Router::new().fallback(answer).with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -210,7 +212,8 @@ impl Shared {
         }
         let mut state = self.state();
         state.tokens_made += 1;
-        let token = format!("token-{}", state.tokens_made);
+        let token = format!("token-{}-{}", state.tokens_made, uuid::Uuid::new_v4().simple());
+        loud::handed_out(&token);
         state.tokens.insert(token.clone(), Instant::now() + oauth.lifetime);
         json_answer(&json!({"access_token": token, "token_type": "bearer", "expires_in": oauth.lifetime.as_secs_f64()}))
     }

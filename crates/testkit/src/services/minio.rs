@@ -7,6 +7,7 @@ use super::http::{client, wait};
 use super::process::{Life, Process, Program, free_port, loopback, state_folder};
 use super::required;
 use crate::authority::Authority;
+use crate::loud;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
@@ -40,6 +41,10 @@ pub struct Credentials {
 impl Credentials {
     pub fn root() -> Credentials {
         Credentials { access_key_id: ACCESS_KEY_ID.into(), secret_access_key: SECRET_ACCESS_KEY.into(), session_token: None }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        [&self.access_key_id, &self.secret_access_key].into_iter().chain(&self.session_token).map(String::as_str)
     }
 
     /// Iceberg's properties for them.
@@ -89,6 +94,7 @@ impl Minio {
 
     fn start_with(authority: Option<&Authority>) -> Option<Minio> {
         let program = required("FASTDATA_MINIO", "MinIO")?;
+        loud::handed_out(SECRET_ACCESS_KEY);
         let directory = state_folder("minio");
         if let Some(authority) = authority {
             let (certificates, server) = (directory.path().join("certs"), authority.server());
@@ -242,11 +248,13 @@ impl S3 {
             let text = xml.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once(&format!("</{name}>")));
             text.unwrap_or_else(|| panic!("AssumeRole answers without {name}")).0.to_owned()
         };
-        Credentials {
+        let credentials = Credentials {
             access_key_id: element("AccessKeyId"),
             secret_access_key: element("SecretAccessKey"),
             session_token: Some(element("SessionToken")),
-        }
+        };
+        credentials.all().for_each(loud::handed_out);
+        credentials
     }
 
     fn http(&self) -> HttpClient {
