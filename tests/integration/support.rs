@@ -8,9 +8,11 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+pub const BINARY: &str = env!("CARGO_BIN_EXE_fastdata");
+
 /// The `fastdata` binary with an environment of its own: no settings of the person who runs the tests.
 pub fn fastdata(directory: &Path) -> Command {
-    let mut command = loud::command(Path::new(env!("CARGO_BIN_EXE_fastdata")));
+    let mut command = loud::command(Path::new(BINARY));
     command
         .current_dir(directory)
         .env_clear()

@@ -3,14 +3,11 @@
 use crate::footer::chunk_range;
 use crate::need::Need;
 use crate::open_file::OpenFile;
-use crate::pages::{ChunkCursor, PageMeter, PageSource};
+use crate::pages::{ChunkCursor, PageMeter, RowGroupPages};
 use crate::scan::Scan;
 use bytes::Bytes;
 use fastdata_types::{Error, Result, Stage};
-use parquet::arrow::arrow_reader::RowGroups;
-use parquet::column::page::{PageIterator, PageReader};
-use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::RowGroupMetaData;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -138,62 +135,16 @@ impl Chunks {
     }
 
     /// The chunks as the source of the decoder's pages.
-    pub(crate) fn pages<'a>(&'a self, file: &'a OpenFile, row_group: usize, meter: &Arc<PageMeter>) -> RowGroupPages<'a> {
-        RowGroupPages { chunks: self, metadata: &file.footer.metadata, row_group, meter: Arc::clone(meter) }
-    }
-}
-
-pub(crate) struct RowGroupPages<'a> {
-    chunks: &'a Chunks,
-    metadata: &'a ParquetMetaData,
-    row_group: usize,
-    meter: Arc<PageMeter>,
-}
-
-impl RowGroupPages<'_> {
-    fn source(&self, leaf: usize) -> Result<PageSource> {
-        let missing = || Error::internal(Stage::Read, "a column was not fetched");
-        let column = self.metadata.row_groups().get(self.row_group).and_then(|group| group.columns().get(leaf)).ok_or_else(missing)?;
-        let cursor = match self.chunks.whole.get(&leaf) {
-            Some(bytes) => ChunkCursor::whole(bytes.clone()),
-            None => self.chunks.windowed.lock().unwrap_or_else(PoisonError::into_inner).remove(&leaf).ok_or_else(missing)?,
+    pub(crate) fn pages<'a>(
+        &'a self,
+        file: &'a OpenFile,
+        row_group: usize,
+        meter: &Arc<PageMeter>,
+    ) -> RowGroupPages<'a, impl Fn(usize) -> Option<ChunkCursor> + 'a> {
+        let cursor = |leaf| match self.whole.get(&leaf) {
+            Some(bytes) => Some(ChunkCursor::whole(bytes.clone())),
+            None => self.windowed.lock().unwrap_or_else(PoisonError::into_inner).remove(&leaf),
         };
-        let values = column.num_values().max(0) as u64;
-        PageSource::new(cursor, column.compression(), column.column_descr_ptr(), values, Arc::clone(&self.meter))
-            .map_err(|e| e.context(format!("column '{}'", column.column_path().string())))
+        RowGroupPages { metadata: &file.footer.metadata, row_group, meter: Arc::clone(meter), cursor }
     }
 }
-
-impl RowGroups for RowGroupPages<'_> {
-    fn num_rows(&self) -> usize {
-        self.row_groups().map(|group| group.num_rows().max(0) as usize).sum()
-    }
-
-    fn column_chunks(&self, leaf: usize) -> Result<Box<dyn PageIterator>, ParquetError> {
-        let source = self.source(leaf).map_err(|error| {
-            let text = ParquetError::General(error.message().to_owned());
-            self.meter.fail(crate::pages::Fault::Failed(error));
-            text
-        })?;
-        Ok(Box::new(OneChunk(Some(source))))
-    }
-
-    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
-        Box::new(self.metadata.row_groups().get(self.row_group).into_iter())
-    }
-
-    fn metadata(&self) -> &ParquetMetaData {
-        self.metadata
-    }
-}
-
-struct OneChunk(Option<PageSource>);
-
-impl Iterator for OneChunk {
-    type Item = Result<Box<dyn PageReader>, ParquetError>;
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.take().map(|source| Ok(Box::new(source) as Box<dyn PageReader>))
-    }
-}
-
-impl PageIterator for OneChunk {}

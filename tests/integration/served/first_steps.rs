@@ -1,7 +1,7 @@
 //! What a newcomer does first: follows the documents, runs the lines that the server prints, and gets things wrong.
 
 use super::{Server, block_on, free_port, large};
-use crate::support::{fail, fastdata, python, root, run, succeed};
+use crate::support::{BINARY, fail, fastdata, python, root, run, succeed};
 use fastdata_client::{Client, ConnectOptions};
 use fastdata_types::{Error, ErrorKind};
 use std::io::{BufRead, BufReader, Write};
@@ -20,7 +20,7 @@ fn blocks() -> Vec<(String, String)> {
 
 /// Runs lines of a shell in a folder, where `fastdata` is the one under test.
 fn shell(folder: &Path, lines: &str) -> String {
-    let binary = Path::new(fastdata(folder).get_program()).parent().unwrap().to_owned();
+    let binary = Path::new(BINARY).parent().unwrap();
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
     let output = Command::new("sh").args(["-ec", lines]).current_dir(folder).env("PATH", path).output().unwrap();
     assert!(output.status.success(), "{lines}\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -9,14 +9,12 @@ use super::delete_parquet::{DeleteParquet, undecodable};
 use super::memory::{Asker, Reservation};
 use super::work::on_pool;
 use crate::ReadContext;
-use crate::pages::{ChunkCursor, Fault, PageMeter, PageSource};
+use crate::pages::{ChunkCursor, Fault, PageMeter, RowGroupPages};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use fastdata_types::{Error, Result, Stage, Store};
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
-use parquet::column::page::{PageIterator, PageReader};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -212,7 +210,8 @@ impl Decoding {
         let rows_left = group.and_then(|group| u64::try_from(group.num_rows()).ok());
         let rows_left = rows_left.ok_or_else(|| Stop::Failed(Error::corrupt(Stage::Read, "a row group has a negative row count")))?;
         let (levels, batch_rows) = file.levels(leaves).map_err(Stop::Failed)?;
-        let source = Source { metadata: &file.metadata, row_group, chunks, meter: &meter };
+        let cursor = |leaf| chunks.get(&(row_group, leaf)).map(|bytes| ChunkCursor::whole(bytes.clone()));
+        let source = RowGroupPages { metadata: &file.metadata, row_group, meter: Arc::clone(&meter), cursor };
         let reader = ParquetRecordBatchReader::try_new_with_row_groups(&levels, &source, batch_rows, None);
         let reader = reader.map_err(|error| stop(&meter, &error))?;
         Ok(Decoding { reader, meter, pending: None, rows_left })
@@ -250,51 +249,3 @@ fn stop(meter: &PageMeter, error: &ParquetError) -> Stop {
         None => Stop::Failed(undecodable(error)),
     }
 }
-
-/// The fetched chunks of one row group as the source of the decoder's pages.
-struct Source<'a> {
-    metadata: &'a ParquetMetaData,
-    row_group: usize,
-    chunks: &'a Chunks,
-    meter: &'a Arc<PageMeter>,
-}
-
-impl RowGroups for Source<'_> {
-    fn num_rows(&self) -> usize {
-        self.row_groups().map(|group| group.num_rows().max(0) as usize).sum()
-    }
-
-    fn column_chunks(&self, leaf: usize) -> Result<Box<dyn PageIterator>, ParquetError> {
-        let missing = || ParquetError::General("a column was not fetched".to_owned());
-        let column = self.row_groups().next().and_then(|group| group.columns().get(leaf)).ok_or_else(missing)?;
-        let bytes = self.chunks.get(&(self.row_group, leaf)).ok_or_else(missing)?;
-        let values = column.num_values().max(0) as u64;
-        let cursor = ChunkCursor::whole(bytes.clone());
-        let source = PageSource::new(cursor, column.compression(), column.column_descr_ptr(), values, Arc::clone(self.meter));
-        let source = source.map_err(|error| {
-            let text = ParquetError::General(error.message().to_owned());
-            self.meter.fail(Fault::Failed(error));
-            text
-        })?;
-        Ok(Box::new(OneChunk(Some(source))))
-    }
-
-    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
-        Box::new(self.metadata.row_groups().get(self.row_group).into_iter())
-    }
-
-    fn metadata(&self) -> &ParquetMetaData {
-        self.metadata
-    }
-}
-
-struct OneChunk(Option<PageSource>);
-
-impl Iterator for OneChunk {
-    type Item = Result<Box<dyn PageReader>, ParquetError>;
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.take().map(|source| Ok(Box::new(source) as Box<dyn PageReader>))
-    }
-}
-
-impl PageIterator for OneChunk {}

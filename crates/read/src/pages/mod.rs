@@ -9,11 +9,13 @@ mod cursor;
 mod delta;
 mod header;
 mod meter;
+mod of_row_group;
 mod recycle;
 
 pub(crate) use cursor::ChunkCursor;
 use meter::Charge;
 pub(crate) use meter::{Fault, PageMeter};
+pub(crate) use of_row_group::RowGroupPages;
 pub(crate) use recycle::PageBuffers;
 
 use crate::thrift;
