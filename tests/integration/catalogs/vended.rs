@@ -60,7 +60,7 @@ impl Lent {
             partitioning: Partitioning::Bucket,
             deletes: Deletes::POSITIONS,
             layout: Layout { rows: 900, files_per_partition: 3, location: Some(format!("s3://{bucket}/long")), ..Layout::default() },
-            history: History { appends: 4, ..History::SINGLE },
+            history: History { appends: 10, ..History::SINGLE },
             ..Shape::default()
         };
         let built = build(&shape, &folder.path().join("w")).unwrap();
