@@ -4,11 +4,11 @@ use crate::config::{self, Settings};
 use crate::engine::{Engine, PathTables};
 use fastdata_catalog::PathOptions;
 use fastdata_store::Stores;
-use fastdata_types::store::StoreFactory;
-use fastdata_types::{Catalog, Error, Everything, MemoryBudget, Result, Stage, TableState};
+use fastdata_types::store::{StoreCounters, StoreFactory, StoreScope};
+use fastdata_types::{Catalog, Error, Everything, MemoryBudget, Result, Stage, Store, TableState};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The catalog that `--warehouse` adds.
 pub const EMBEDDED_CATALOG: &str = "local";
@@ -94,13 +94,38 @@ struct Files {
 
 #[async_trait::async_trait]
 impl PathTables for Files {
-    async fn load(&self, location: &str) -> Result<TableState> {
+    async fn load(&self, location: &str) -> Result<(TableState, StoreCounters)> {
         let options = PathOptions {
             rewrites: self.rewrites.clone(),
             allowed: self.allow.clone(),
             properties: BTreeMap::new(),
             moved: self.moved.then_some(fastdata_store::moved),
         };
-        fastdata_catalog::load_path(location, options, Arc::clone(&self.factory)).await
+        let opened = Arc::new(Opened { factory: Arc::clone(&self.factory), stores: Mutex::default() });
+        let table = fastdata_catalog::load_path(location, options, Arc::clone(&opened) as _).await?;
+        Ok((table, opened.asked()))
+    }
+}
+
+/// Opens stores, and knows what they were asked: a table that was moved is looked at through another store than it is read through.
+#[derive(Debug)]
+struct Opened {
+    factory: Arc<dyn StoreFactory>,
+    stores: Mutex<Vec<Arc<dyn Store>>>,
+}
+
+impl Opened {
+    fn asked(&self) -> StoreCounters {
+        let mut asked = StoreCounters::default();
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|store| asked.add(&store.counters()));
+        asked
+    }
+}
+
+impl StoreFactory for Opened {
+    fn open(&self, scope: StoreScope) -> Result<Arc<dyn Store>> {
+        let store = self.factory.open(scope)?;
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&store));
+        Ok(store)
     }
 }

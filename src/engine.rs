@@ -27,7 +27,8 @@ use std::time::Instant;
 /// Resolves a reference that is a path (metadata file or table directory) instead of a name.
 #[async_trait::async_trait]
 pub trait PathTables: Send + Sync {
-    async fn load(&self, location: &str) -> Result<TableState>;
+    /// The table, and what every store that was opened for it was asked.
+    async fn load(&self, location: &str) -> Result<(TableState, StoreCounters)>;
 }
 
 /// Cheap to clone.
@@ -77,9 +78,16 @@ pub struct Pin {
 pub struct Loaded {
     state: Arc<TableState>,
     grant: Grant,
+    /// What loading it asked of its store, and what was repeated after a fault of store or catalog.
+    pub asked: StoreCounters,
 }
 
 impl Loaded {
+    fn new(state: TableState, grant: Grant, mut asked: StoreCounters) -> Loaded {
+        asked.retries += state.catalog_retries;
+        Loaded { state: Arc::new(state), grant, asked }
+    }
+
     /// What a plan at a pin depends on beside the pin: the names that grants are bound by, and the mapping of files without field ids.
     pub fn names(&self) -> (i32, Option<String>) {
         let metadata = &self.state.metadata;
@@ -179,15 +187,15 @@ impl Engine {
 
     /// The current state of the table that a reference names, as far as the caller may be told it.
     pub async fn table(&self, reference: &str) -> Result<TableState> {
-        let (state, grant) = self.resolve(reference).await?;
-        seen::told(state, &grant)
+        let Loaded { state, grant, .. } = self.load(reference).await?;
+        seen::told(Arc::unwrap_or_clone(state), &grant)
     }
 
-    /// The whole state of a table, and what the caller may see of it.
-    async fn resolve(&self, reference: &str) -> Result<(TableState, Grant)> {
+    /// Loads a table once for several questions: its whole state, and what the caller may see of it.
+    pub async fn load(&self, reference: &str) -> Result<Loaded> {
         if is_path(reference) {
             return match &self.paths {
-                Some(paths) => Ok((paths.load(reference).await?, Grant::default())),
+                Some(paths) => paths.load(reference).await.map(|(state, asked)| Loaded::new(state, Grant::default(), asked)),
                 None => Err(Error::invalid(Stage::Request, "a server reads tables by name, not by path")
                     .advice("name the table as namespace.table")),
             };
@@ -203,7 +211,8 @@ impl Engine {
         // What is not granted was not loaded.
         let grant = self.access.grant(catalog_name, &name);
         let grant = grant.ok_or_else(|| Error::internal(Stage::Request, format!("table '{reference}' was loaded without a grant")))?;
-        Ok((state, grant))
+        let asked = state.store.counters();
+        Ok(Loaded::new(state, grant, asked))
     }
 
     /// The first part is a catalog only if one of that name is configured.
@@ -232,12 +241,6 @@ impl Engine {
             .advice(format!("start the name with one of: {}; or set default-catalog", hint.join(", "))))
     }
 
-    /// Loads a table once for several questions.
-    pub async fn load(&self, reference: &str) -> Result<Loaded> {
-        let (state, grant) = self.resolve(reference).await?;
-        Ok(Loaded { state: Arc::new(state), grant })
-    }
-
     /// The snapshot and schema that a request chooses now.
     pub fn pin(&self, table: &Loaded, request: &ScanRequest) -> Result<Pin> {
         let selection = plan::select(&table.state.metadata, request)?;
@@ -250,14 +253,15 @@ impl Engine {
         request.validate()?;
         let table = self.load(&request.table).await?;
         let selection = plan::select(&table.state.metadata, request)?;
-        // The table was loaded for this plan: all that its store did was for it.
-        self.plan_selected(&table, request, selection, StoreCounters::default()).await
+        let mut plan = self.plan_selected(&table, request, selection).await?;
+        // The table was loaded for this plan alone.
+        plan.report.storage.add(&table.asked);
+        Ok(plan)
     }
 
-    /// Plans a request at the snapshot and schema that were chosen for it before.
+    /// Plans a request at the snapshot and schema that were chosen for it before. The plan's report is without what loading the table took.
     pub async fn plan_at(&self, table: &Loaded, request: &ScanRequest, pin: &Pin) -> Result<ScanPlan> {
-        let before = table.state.store.counters();
-        self.plan_selected(table, request, self.selection_at(table, request, pin)?, before).await
+        self.plan_selected(table, request, self.selection_at(table, request, pin)?).await
     }
 
     /// Whether what was chosen for a request is still there.
@@ -298,15 +302,12 @@ impl Engine {
         Ok(Arc::new(arrow_schema(&visible.project(request)?, request.strings)?))
     }
 
-    async fn plan_selected(
-        &self,
-        table: &Loaded,
-        request: &ScanRequest,
-        selection: plan::Selection,
-        before: StoreCounters,
-    ) -> Result<ScanPlan> {
+    async fn plan_selected(&self, table: &Loaded, request: &ScanRequest, selection: plan::Selection) -> Result<ScanPlan> {
         let started = Instant::now();
-        let Loaded { state, grant } = table.clone();
+        let Loaded { state, grant, .. } = table.clone();
+        // A table that is kept is planned for several callers at once.
+        let state = state.counted().map_or(state, Arc::new);
+        let before = state.store.counters();
         let visible = Visible::of(&state, &grant, &selection)?;
         let projection = visible.project(request)?;
         let filter = visible.filter(request)?.map(Arc::new);
@@ -350,8 +351,8 @@ impl Engine {
     }
 
     /// Counts the rows that each lane yields, for runs that need equal steps.
-    pub async fn count_lanes(&self, of: &Lanes) -> Result<Vec<u64>> {
-        fastdata_read::count_lanes(&of.plan, &of.lanes, self.context(self.means(&of.plan))).await
+    pub async fn count_lanes(&self, of: &Lanes, means: Means) -> Result<Vec<u64>> {
+        fastdata_read::count_lanes(&of.plan, &of.lanes, self.context(means)).await
     }
 
     /// The engine's own budget, and statistics that begin with the plan.
@@ -365,8 +366,8 @@ impl Engine {
         ReadContext { budget: means.budget, pool: Arc::clone(&self.pool), stats: means.stats }
     }
 
-    /// Statistics of one of several streams of a plan: they begin with the time that planning took, and without its requests, which would
-    /// count for each of them.
+    /// Statistics of one of several streams of a plan: they begin with the time that planning took, and without its requests, which one of them
+    /// is to count.
     pub fn stats_of(plan: &ScanPlan) -> Arc<StatsCollector> {
         let stats = StatsCollector::default();
         stats.planning_us.store(plan.report.planning_us, Ordering::Relaxed);
@@ -481,6 +482,53 @@ fn unknown_namespace(wanted: &str, known: &[String]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fastdata_types::store::{StoreFactory, StoreScope};
+
+    /// A catalog that asked three times for what it gives.
+    #[derive(Debug)]
+    struct Shaky(TableState);
+
+    #[async_trait::async_trait]
+    impl Catalog for Shaky {
+        async fn list(&self, _: Option<&[String]>) -> Result<Vec<TableName>> {
+            Ok(vec![])
+        }
+        async fn namespaces(&self) -> Result<Vec<Vec<String>>> {
+            Ok(vec![])
+        }
+        async fn load(&self, _: &TableName) -> Result<TableState> {
+            Ok(self.0.clone())
+        }
+        async fn check(&self) -> Result<String> {
+            Ok(String::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn retries_of_the_catalog_are_those_of_the_scan() {
+        let metadata = r#"{"format-version": 2, "table-uuid": "u", "location": "/t", "last-sequence-number": 0, "last-updated-ms": 0,
+            "last-column-id": 1, "current-schema-id": 0, "last-partition-id": 999, "default-spec-id": 0, "default-sort-order-id": 0,
+            "schemas": [{"type": "struct", "schema-id": 0, "fields": [{"id": 1, "name": "a", "required": false, "type": "long"}]}],
+            "partition-specs": [{"spec-id": 0, "fields": []}], "sort-orders": [{"order-id": 0, "fields": []}]}"#;
+        let state = TableState {
+            display_name: "ns.t".to_owned(),
+            metadata_location: "/t/metadata/v1.metadata.json".to_owned(),
+            metadata: Arc::new(fastdata_catalog::parse_metadata(metadata.as_bytes()).unwrap()),
+            store: fastdata_store::Stores::with_environment(Default::default()).open(StoreScope::default()).unwrap(),
+            notes: vec![],
+            catalog_retries: 3,
+        };
+        let engine = Engine {
+            catalogs: Arc::new([("shaky".to_owned(), Arc::new(Shaky(state)) as Arc<dyn Catalog>)].into()),
+            default_catalog: Some("shaky".to_owned()),
+            paths: None,
+            budget: MemoryBudget::new(16 << 20),
+            pool: Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap()),
+            access: Arc::new(fastdata_types::Everything),
+        };
+        let scan = engine.scan(&ScanRequest::table("ns.t")).await.unwrap();
+        assert_eq!(scan.stream.stats.snapshot().retries, 3);
+    }
 
     #[test]
     fn names_with_quotes_are_no_paths() {

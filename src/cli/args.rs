@@ -65,7 +65,7 @@ pub struct Common {
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
     /// Give up after this long, e.g. 30s, 5m, whatever else is being waited for [default: `timeout` of the configuration, or never]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = config::parse_timeout)]
     pub timeout: Option<Duration>,
 }
 
@@ -147,6 +147,14 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether the command looks at the configuration itself, and tells all that is wrong with it.
+    pub fn is_configured(&self) -> bool {
+        match self {
+            Command::Token(_) | Command::Demo(_) | Command::Bench(_) => false,
+            _ => self.server().is_none_or(|args| args.server.is_none()),
+        }
+    }
+
     /// The flags that name a server, of commands that have them.
     fn server(&self) -> Option<&ServerArgs> {
         match self {
@@ -491,20 +499,6 @@ fn split_columns(text: &str) -> Result<Vec<String>> {
 
 fn parse_limit(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "write a whole number of rows, 0 or more".to_owned())
-}
-
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("'{text}' is no time; write e.g. 500ms, 30s, 5m, 1h")),
-    };
-    let seconds = number.parse::<f64>().map_err(|_| format!("'{text}' is no time; write e.g. 500ms, 30s, 5m, 1h"))? * factor;
-    Duration::try_from_secs_f64(seconds).ok().filter(|d| !d.is_zero()).ok_or_else(|| format!("'{text}' is no usable time"))
 }
 
 /// Milliseconds from the epoch.

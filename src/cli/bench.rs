@@ -16,7 +16,7 @@ mod report;
 mod site;
 mod surface;
 
-use super::args::{Common, Listing, parse_duration};
+use super::args::{Common, Listing};
 use super::output::print;
 use crate::config;
 use fastdata_proxy::{Conditions, Proxy};
@@ -44,8 +44,8 @@ pub struct BenchArgs {
     /// Tables to read
     #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "tpch.lineitem,ml.embeddings,ml.features")]
     pub tables: Vec<String>,
-    /// Until the first byte of each answer of the store
-    #[arg(long, value_name = "TIME", default_value = "30ms", value_parser = parse_duration)]
+    /// Until the first byte of each answer of the store; 0ms for none
+    #[arg(long, value_name = "TIME", default_value = "30ms", value_parser = config::parse_duration)]
     pub latency: Duration,
     /// Bytes a second on each connection to the store
     #[arg(long, value_name = "SIZE", default_value = "50MB", value_parser = config::parse_bytes)]

@@ -98,12 +98,10 @@ fn report(error: &Error) {
 
 fn run(cli: &Cli) -> Result<()> {
     cli.common.refuse_idle(&cli.command)?;
-    if let Command::Demo(args) = &cli.command {
-        return demo::run(args);
-    }
     if let Command::Token(args) = &cli.command {
         return token::run(args);
     }
+    let timeout = timeout_of(cli)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("fastdata-io")
@@ -111,14 +109,39 @@ fn run(cli: &Cli) -> Result<()> {
         .map_err(|e| Error::internal(Stage::Config, format!("starting the runtime: {e}")))?;
     if !matches!(cli.command, Command::Serve(_)) {
         runtime.spawn(interrupts());
-        if let Some(timeout) = cli.common.timeout {
-            runtime.spawn(deadline(timeout, "--timeout"));
-        }
     }
-    let outcome = runtime.block_on(dispatch(cli));
+    if let Some((timeout, given_by)) = timeout {
+        runtime.spawn(deadline(timeout, given_by));
+    }
+    let outcome = match &cli.command {
+        // It waits for nothing, and its database is not for async threads.
+        Command::Demo(args) => demo::run(args),
+        _ => runtime.block_on(dispatch(cli)),
+    };
     // Reads that are still on the blocking pool are not waited for.
     runtime.shutdown_background();
     outcome
+}
+
+/// What the command may take in all, and what says so. A server runs until it is stopped.
+fn timeout_of(cli: &Cli) -> Result<Option<(Duration, &'static str)>> {
+    if matches!(cli.command, Command::Serve(_)) {
+        return Ok(None);
+    }
+    if let Some(timeout) = cli.common.timeout {
+        return Ok(Some((timeout, "--timeout")));
+    }
+    let (overrides, environment) = (cli.common.overrides(), environment());
+    let settings = match cli.command.is_configured() {
+        // What is wrong with it, the command reports with what it finds itself.
+        true => config::read(&overrides, &environment).unwrap_or_default(),
+        false => config::load(&overrides, &environment)?,
+    };
+    Ok(settings.timeout.map(|timeout| (timeout, "timeout in the configuration,")))
+}
+
+fn environment() -> Vec<(String, String)> {
+    std::env::vars().collect()
 }
 
 /// Ends the process at Ctrl-C. This and the deadline run beside the command, which may be stuck writing to a pipe nobody reads. A server
@@ -165,11 +188,7 @@ async fn dispatch(cli: &Cli) -> Result<()> {
 
 /// The engine that the flags and the configuration describe; paths allowed.
 fn engine(common: &Common) -> Result<Engine> {
-    let environment: Vec<(String, String)> = std::env::vars().collect();
-    let settings = config::read(&common.overrides(), &environment)?;
+    let settings = config::read(&common.overrides(), &environment())?;
     crate::allocator::return_early(settings.memory());
-    if let (None, Some(timeout)) = (common.timeout, settings.timeout) {
-        tokio::spawn(deadline(timeout, "timeout in the configuration,"));
-    }
     assemble::engine(&settings, common.warehouse.as_deref(), Paths::Allowed { moved: common.moved })
 }

@@ -135,7 +135,8 @@ pub fn read(overrides: &Overrides, environment: &[(String, String)]) -> Result<S
         let origin = path.display().to_string();
         match text.parse::<toml::Table>() {
             Ok(table) => read_table(&table, &origin, &mut settings, &mut problems),
-            Err(e) => problems.0.push(format!("{origin}: {}", e.to_string().trim_end())),
+            // The error as a whole shows the line, which may hold a secret.
+            Err(e) => problems.0.push(format!("{origin}: {}{}", place_of(&text, e.span()), e.message())),
         }
         settings.file = Some(path);
     }
@@ -155,6 +156,13 @@ pub fn read(overrides: &Overrides, environment: &[(String, String)]) -> Result<S
     }
     settings.problems = problems.0;
     Ok(settings)
+}
+
+/// Where in a text something is, in front of what it is.
+fn place_of(text: &str, span: Option<std::ops::Range<usize>>) -> String {
+    let Some(before) = span.and_then(|span| text.get(..span.start)) else { return String::new() };
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    format!("line {}, column {}: ", before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
 fn names(settings: &Settings) -> String {
@@ -349,7 +357,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 }
 
 /// What a command may take: some time, not none.
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub fn parse_timeout(text: &str) -> Result<Duration, String> {
     parse_duration(text).and_then(|time| if time.is_zero() { Err(format!("'{text}' leaves no time")) } else { Ok(time) })
 }
 

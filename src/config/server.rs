@@ -183,13 +183,17 @@ fn read_tls(mut section: Section) -> Option<TlsSettings> {
 
 fn read_tickets(mut section: Section) -> TicketSettings {
     let default = ServerSettings::default().tickets;
-    let lifetime = section.text("lifetime", |text| match parse_duration(text)? {
-        Duration::ZERO => Err("must be longer than nothing".to_owned()),
-        lifetime => Ok(lifetime),
-    });
+    let lifetime = section.text("lifetime", some_time);
     let keys = section.path("keys");
     section.finish();
     TicketSettings { lifetime: lifetime.unwrap_or(default.lifetime), keys }
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("must be longer than nothing".to_owned()),
+        time => Ok(time),
+    }
 }
 
 fn read_auth(mut section: Section) -> AuthSettings {
@@ -243,7 +247,7 @@ fn read_limits(mut section: Section) -> Limits {
         request_bytes: section.bytes("request-bytes").unwrap_or(default.request_bytes),
         plan_bytes: section.bytes("plan-bytes").unwrap_or(default.plan_bytes),
         message_bytes: section.bytes("message-bytes").unwrap_or(default.message_bytes),
-        handshake: section.text("handshake", parse_duration).unwrap_or(default.handshake),
+        handshake: section.text("handshake", some_time).unwrap_or(default.handshake),
     };
     section.finish();
     limits
@@ -255,14 +259,14 @@ pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     numeric.parse().map_err(|_| format!("'{text}' is no address; write HOST:PORT with a numeric host, e.g. 127.0.0.1:8815 or [::]:8815"))
 }
 
-/// `500ms`, `30s`, `5m`, `1h`; `0s` is nothing.
+/// `500ms`, `30s`, `5m`, `1h`, `1d`; a number alone is seconds. No time at all, `0s`, is one: who needs some refuses it.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is no time; write e.g. 500ms, 30s, 5m, 1h");
+    let wrong = || format!("'{text}' is no time; write e.g. 500ms, 30s, 5m, 1h, 1d");
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit.trim() {
         "ms" => 0.001,
-        "s" => 1.0,
+        "" | "s" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
         "d" => 86_400.0,

@@ -55,6 +55,46 @@ fn an_unreadable_file_is_named() {
 }
 
 #[test]
+fn a_syntax_error_is_told_by_its_place_and_never_by_its_line() {
+    for (text, place) in [
+        ("memory = \"1GiB\"\n[catalogs.lake]\ncredential = \"id:canary-secret\n", "line 3, column "),
+        ("[catalogs.lake]\ncredential = canary-secret\n", "line 2, column "),
+        ("[catalogs.lake]\n\"s3.secret-access-key\" = \"canary-secret\" oh\n", "line 2, column "),
+        ("catalogs = { lake = { token = \"canary-secret\", token = \"canary-secret\" } }\n", "line 1, column "),
+    ] {
+        let error = load_text(text, &[]).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let whole = format!("{error:?} {}", error.advice_text().unwrap_or_default());
+        assert!(error.message().contains("fastdata.toml: ") && error.message().contains(place), "{error}");
+        assert!(!whole.contains("canary"), "{whole}");
+    }
+    assert_eq!(place_of("äö\nüx = 1", Some(7..8)), "line 2, column 3: ", "columns count characters");
+}
+
+#[test]
+fn times_parse_or_say_how_to_write_them() {
+    for (text, milliseconds) in [
+        ("500ms", 500),
+        ("30s", 30_000),
+        ("30", 30_000),
+        ("1.5 s", 1_500),
+        ("5m", 300_000),
+        ("5min", 300_000),
+        ("1h", 3_600_000),
+        ("1d", 86_400_000),
+        ("0ms", 0),
+        ("0", 0),
+    ] {
+        assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+    }
+    for bad in ["", "s", "soon", "-1s", "1x", "1e3", "99999d"] {
+        assert!(parse_duration(bad).is_err_and(|why| why.contains("write e.g. 500ms, 30s, 5m, 1h, 1d")), "{bad}");
+    }
+    assert_eq!(parse_timeout("30"), Ok(Duration::from_secs(30)));
+    assert!(parse_timeout("0s").is_err());
+}
+
+#[test]
 fn flags_win_over_variables_and_variables_over_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("f.toml");
@@ -164,6 +204,7 @@ algorithms = ["RS256", "HS256"]
 [server.limits]
 streams = 0
 request-bytes = "much"
+handshake = "0s"
 [[policy]]
 tables = ["t", "a.*b"]
 columns = []
@@ -183,6 +224,7 @@ columns = []
         "server.auth.jwt.algorithms: 'HS256' is not accepted",
         "server.limits.streams:",
         "server.limits.request-bytes: 'much'",
+        "server.limits.handshake: must be longer than nothing",
         "policy[1].principals:",
         "policy[1].tables: 't': write namespace.table",
         "policy[1].tables: 'a.*b': a '*' stands only at the end",

@@ -42,7 +42,7 @@ impl Answer for Count {
             Some(rows) => (rows, Source::Metadata),
             None => {
                 let lane = engine.lanes(Arc::clone(&plan), &request)?;
-                let rows = engine.count_lanes(&lane).await?.into_iter().fold(0, u64::saturating_add);
+                let rows = engine.count_lanes(&lane, engine.means(&lane.plan)).await?.into_iter().fold(0, u64::saturating_add);
                 (rows, if reads_values(&plan) { Source::Rows } else { Source::Footers })
             }
         };

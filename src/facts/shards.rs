@@ -83,7 +83,7 @@ impl Answer for Shards {
         let lanes = engine.lanes(Arc::clone(&plan), &request)?;
         let mut shards: Vec<Shard> = lanes.lanes.lanes.iter().map(|lane| Shard::of(&plan, lane)).collect();
         if asked.exact {
-            let counts = engine.count_lanes(&lanes).await?;
+            let counts = engine.count_lanes(&lanes, engine.means(&lanes.plan)).await?;
             shards.iter_mut().zip(counts).for_each(|(shard, rows)| shard.exact_rows = Some(rows));
         }
         let rows_hidden = plan.grant.hides_rows();

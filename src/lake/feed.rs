@@ -92,7 +92,7 @@ impl Planned {
             }
         };
         let share = self.share()?;
-        let stats = Arc::new(StatsCollector::default());
+        let stats = self.stats();
         let share_bytes = share.bytes();
         let queue = share_bytes / 8;
         let work = Work {

@@ -11,7 +11,8 @@ use fastdata_types::ahead::ahead;
 use fastdata_types::lanes::{Cursor, LanePosition, PlanDigest, ShuffleKey};
 use fastdata_types::request::Order;
 use fastdata_types::size::batch_bytes;
-use fastdata_types::stats::StatsCollector;
+use fastdata_types::stats::{ScanStats, StatsCollector};
+use fastdata_types::store::StoreCounters;
 use fastdata_types::{Error, ErrorKind, MemoryBudget, Result, ScanRequest, Stage};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -32,6 +33,8 @@ struct Inner {
     schema: SchemaRef,
     shares: Arc<Shares>,
     counts: OnceCell<Vec<u64>>,
+    /// What planning and counting rows asked for, as far as no stream has counted it yet. What planning a served scan took is in its plan.
+    uncounted: StatsCollector,
 }
 
 #[expect(clippy::large_enum_variant, reason = "one for each plan, behind its Arc")]
@@ -94,12 +97,15 @@ pub(super) struct LaneRows {
 impl Planned {
     pub(super) fn embedded(engine: Engine, lanes: Lanes, shares: Arc<Shares>) -> Result<Planned> {
         let schema = lanes.schema()?;
-        Ok(Planned(Arc::new(Inner { of: Of::Embedded { engine, lanes }, schema, shares, counts: OnceCell::new() })))
+        let uncounted = StatsCollector::default();
+        uncounted.add_store(&lanes.plan.report.storage);
+        Ok(Planned(Arc::new(Inner { of: Of::Embedded { engine, lanes }, schema, shares, counts: OnceCell::new(), uncounted })))
     }
 
     pub(super) fn served(plan: Plan, shares: Arc<Shares>) -> Planned {
         let schema = Arc::clone(&plan.schema);
-        Planned(Arc::new(Inner { of: Of::Served(plan), schema, shares, counts: OnceCell::new() }))
+        let (counts, uncounted) = (OnceCell::new(), StatsCollector::default());
+        Planned(Arc::new(Inner { of: Of::Served(plan), schema, shares, counts, uncounted }))
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -182,15 +188,18 @@ impl Planned {
         self.0.shares.take()
     }
 
-    fn stats(&self) -> Arc<StatsCollector> {
-        match &self.0.of {
+    /// Statistics of one stream: they begin with the time that planning took, and the first ones with all that it asked for.
+    pub(super) fn stats(&self) -> Arc<StatsCollector> {
+        let stats = match &self.0.of {
             Of::Embedded { lanes, .. } => Engine::stats_of(&lanes.plan),
             Of::Served(plan) => {
                 let stats = StatsCollector::default();
                 stats.planning_us.store(plan.metadata.planning_us, Ordering::Relaxed);
                 Arc::new(stats)
             }
-        }
+        };
+        stats.add_all(&self.0.uncounted.take());
+        stats
     }
 
     /// The rows: of every lane, or of some of them one after the other. With `batch_rows` every batch has so many, the last excepted.
@@ -273,11 +282,18 @@ impl Planned {
         let count = async || match &self.0.of {
             Of::Embedded { engine, lanes } => {
                 let share = self.share()?;
-                engine.within(share.bytes()).count_lanes(lanes).await
+                let means = Means { budget: MemoryBudget::new(share.bytes()), stats: Arc::default() };
+                let stats = Arc::clone(&means.stats);
+                let counts = engine.count_lanes(lanes, means).await;
+                // Rows that were counted are no rows of a stream.
+                let ScanStats { requests, bytes_fetched, retries, hedges, .. } = stats.snapshot();
+                self.0.uncounted.add_store(&StoreCounters { requests, bytes: bytes_fetched, retries, hedges });
+                counts
             }
             Of::Served(plan) => {
                 let asked = ShardsRequest { request: self.facts().request, shards: self.lanes(), exact: true };
-                let answer = plan.client().patient_action(Shards::ACTION, asked.to_bytes()?).await?;
+                let (answer, retries) = plan.client().patient_action(Shards::ACTION, asked.to_bytes()?).await?;
+                StatsCollector::add(&self.0.uncounted.retries, retries);
                 let answer: Shards = facts::parsed(&answer, Shards::ACTION)?;
                 if answer.plan_digest != plan.digest {
                     return Err(Error::new(ErrorKind::PlanMismatch, Stage::Client, "the server counts the lanes of another plan")

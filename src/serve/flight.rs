@@ -13,7 +13,7 @@ use super::status::status_of;
 use super::stream::{self, Held, Outgoing, Source};
 use super::ticket::{self, Contents, Opened};
 use crate::config::Limits;
-use crate::engine::{Engine, Lanes, Pin};
+use crate::engine::{Engine, Lanes};
 use crate::facts;
 use crate::telemetry::metrics::Levels;
 use crate::telemetry::{ScanFacts, Telemetry};
@@ -25,6 +25,8 @@ use arrow_flight::{
 };
 use fastdata_types::lanes::LanePosition;
 use fastdata_types::listing::TableEntry;
+use fastdata_types::stats::ScanStats;
+use fastdata_types::store::StoreCounters;
 use fastdata_types::{Error, ErrorKind, Result, ScanRequest, Stage, TableName, proto};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -151,13 +153,6 @@ impl Flight {
         facts::tables(&self.engine_for(caller), Some(namespace).filter(|name| !name.is_empty())).await
     }
 
-    async fn planned(&self, caller: &Caller, descriptor: &FlightDescriptor) -> Result<(ScanRequest, Pin, Arc<Lanes>)> {
-        self.accepts()?;
-        let request = self.request_of(descriptor)?;
-        let (pin, lanes) = self.plans.plan(&self.engine_for(caller), caller, &request).await?;
-        Ok((request, pin, lanes))
-    }
-
     fn expiry(&self) -> SystemTime {
         SystemTime::now() + self.ticket_lifetime
     }
@@ -181,7 +176,10 @@ impl Flight {
     }
 
     async fn plan(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<FlightInfo> {
-        let (request, pin, lanes) = self.planned(caller, &descriptor).await?;
+        self.accepts()?;
+        let request = self.request_of(&descriptor)?;
+        let (pin, lanes, asked) = self.plans.plan(&self.engine_for(caller), caller, &request).await?;
+        self.telemetry.metrics.planning_read(&asked);
         let (expiry, keys) = (self.expiry(), self.keys());
         let mut contents = Contents {
             principal: caller.identity.principal.clone(),
@@ -194,6 +192,7 @@ impl Flight {
         };
         let restricted = lanes.plan.grant.hides_rows();
         let estimate = |figure: u64| if restricted { -1 } else { i64::try_from(figure).unwrap_or(i64::MAX) };
+        let asked = ScanStats::from(asked);
         let rows = lanes.plan.report.rows_estimated;
         let rows = lanes.request.limit.map_or(rows, |limit| rows.min(limit.unsigned_abs()));
         let metadata = proto::PlanMetadata {
@@ -206,6 +205,7 @@ impl Flight {
             planning_us: lanes.plan.report.planning_us,
             expires_at_ms: contents.expires_ms,
             schema_id: Some(lanes.plan.schema.id),
+            planning: Some(if restricted { asked.without_hidden() } else { asked }.into()),
         };
         let mut info = FlightInfo::new()
             .try_with_schema(lanes.schema()?.as_ref())
@@ -233,17 +233,18 @@ impl Flight {
         Ok(info)
     }
 
-    /// The plan that a ticket belongs to, as the table and the policy stand now.
-    async fn resume(&self, caller: &Caller, contents: &Contents) -> Result<Lanes> {
-        let lanes = self.plans.pinned(&self.engine_for(caller), caller, &contents.request, &contents.pin).await?;
+    /// The plan that a ticket belongs to, as the table and the policy stand now, and what finding it asked of storage and catalog.
+    async fn resume(&self, caller: &Caller, contents: &Contents) -> Result<(Lanes, StoreCounters)> {
+        let (lanes, asked) = self.plans.pinned(&self.engine_for(caller), caller, &contents.request, &contents.pin).await?;
         if lanes.lanes.digest != contents.digest {
             return Err(Error::new(ErrorKind::PlanMismatch, Stage::Serve, "the ticket was made for another plan of this scan")
                 .advice("plan the scan again: the server's version or the caller's rights have changed since"));
         }
-        match contents.parts {
-            Some(parts) => lanes.part_of(contents.lane, parts),
-            None => Ok(lanes.as_ref().clone()),
-        }
+        let lanes = match contents.parts {
+            Some(parts) => lanes.part_of(contents.lane, parts)?,
+            None => lanes.as_ref().clone(),
+        };
+        Ok((lanes, asked))
     }
 
     /// The stream of a ticket.
@@ -251,10 +252,11 @@ impl Flight {
         self.accepts()?;
         let Opened { contents, start } = ticket::open(bytes, &self.keys(), caller.principal(), millis(SystemTime::now()))?;
         let open = self.admission.open()?;
-        let lanes = self.resume(caller, &contents).await?;
+        let (lanes, asked) = self.resume(caller, &contents).await?;
         lanes.lanes.check(contents.lane, &start)?;
         let run = self.running.start(key_of(caller, &contents)?);
         let stats = Engine::stats_of(&lanes.plan);
+        stats.add_store(&asked);
         let facts = ScanFacts {
             principal: caller.identity.principal.clone(),
             peer: caller.peer,
@@ -313,7 +315,8 @@ impl Flight {
     pub async fn split(&self, caller: &Caller, ticket: &Ticket) -> Result<Vec<FlightEndpoint>> {
         self.accepts()?;
         let Opened { mut contents, start } = self.own(caller, Some(ticket))?;
-        let lanes = self.resume(caller, &contents).await?;
+        let (lanes, asked) = self.resume(caller, &contents).await?;
+        self.telemetry.metrics.planning_read(&asked);
         lanes.lanes.check(contents.lane, &start)?;
         let (expiry, keys) = (self.expiry(), self.keys());
         contents.expires_ms = millis(expiry);
@@ -382,7 +385,9 @@ impl FlightService for Flight {
         let caller = caller_of(&request)?;
         let schema = async {
             self.accepts()?;
-            let schema = self.engine_for(&caller).schema(&self.request_of(request.get_ref())?).await?;
+            let asked = self.request_of(request.get_ref())?;
+            let _turn = self.plans.planning().await?;
+            let schema = self.engine_for(&caller).schema(&asked).await?;
             let IpcMessage(schema) = SchemaAsIpc::new(&schema, &Default::default())
                 .try_into()
                 .map_err(|e: arrow::error::ArrowError| Error::internal(Stage::Serve, format!("encoding the schema: {e}")))?;
@@ -426,3 +431,6 @@ impl FlightService for Flight {
         Err(Status::unimplemented("this server has no exchange"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,13 @@
 //! Contract: a plan is a pure function of its key (who, what request, which snapshot and schema, by which names), so keeping one changes nothing
 //! but time. A table is loaded again for each plan, but within the configured staleness, and for the streams of a plan at most every
 //! [`FRESH`], so that a table dropped or a snapshot expired since is noticed; a state in which a ticket's snapshot is not there is no answer before it was loaded anew.
-//! Concurrent calls for one plan wait for one planning, and only [`AT_ONCE`] plans are made at a time: planning takes memory beside the budget.
+//! Concurrent calls for one plan wait for one planning, and only [`AT_ONCE`] tables are loaded and planned at a time: that takes memory beside the
+//! budget. Whoever waits for a turn holds nothing that another with a turn waits for.
 
 use super::caller::Caller;
 use crate::engine::{Engine, Lanes, Loaded, Pin};
 use crate::telemetry::Metrics;
+use fastdata_types::store::StoreCounters;
 use fastdata_types::{Error, Result, ScanRequest, Stage};
 use moka::future::Cache;
 use std::sync::Arc;
@@ -20,8 +22,8 @@ const MOST_BYTES: u64 = 128 << 20;
 const IDLE: Duration = Duration::from_secs(600);
 /// Streams of one plan that begin within this time look at the table once.
 const FRESH: Duration = Duration::from_secs(1);
-/// Plans that are made at a time.
-const AT_ONCE: usize = 8;
+/// Tables that are loaded, and plans that are made of them, at a time.
+pub(super) const AT_ONCE: usize = 8;
 const FILE_BYTES: usize = 600;
 const BLOCK_BYTES: usize = 48;
 
@@ -33,6 +35,16 @@ pub struct Plans {
     stale: Option<Cache<TableKey, Loaded>>,
     planning: Semaphore,
     metrics: Metrics,
+}
+
+/// What one call for a plan holds and has asked for.
+struct Call<'a> {
+    engine: &'a Engine,
+    request: &'a ScanRequest,
+    table: TableKey,
+    /// From before a table is loaded until its plan is there; `None` while all that is needed is kept.
+    turn: Option<SemaphorePermit<'a>>,
+    asked: StoreCounters,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -73,59 +85,98 @@ impl Plans {
         self.plans.entry_count()
     }
 
-    /// Plans a request at the table's state now, or as it was within the staleness.
-    pub async fn plan(&self, engine: &Engine, caller: &Caller, request: &ScanRequest) -> Result<(Pin, Arc<Lanes>)> {
+    /// Plans a request at the table's state now, or as it was within the staleness. Also what this call asked of storage and catalog.
+    pub async fn plan(&self, engine: &Engine, caller: &Caller, request: &ScanRequest) -> Result<(Pin, Arc<Lanes>, StoreCounters)> {
         request.validate()?;
-        let key = TableKey::of(caller, request);
+        let mut call = Call::new(engine, caller, request);
         let table = match &self.stale {
-            Some(tables) => tables.try_get_with(key.clone(), engine.load(&request.table)).await.map_err(shared)?,
-            None => engine.load(&request.table).await?,
+            Some(tables) => self.kept_table(&mut call, tables).await?,
+            None => self.loaded(&mut call).await?,
         };
-        if self.stale.is_none() {
-            self.recent.insert(key.clone(), table.clone()).await;
-        }
         let pin = engine.pin(&table, request)?;
-        let lanes = self.at(engine, key, &table, request, &pin).await?;
-        Ok((pin, lanes))
+        let lanes = self.at(&mut call, &table, &pin).await?;
+        Ok((pin, lanes, call.asked))
     }
 
-    /// The plan of a ticket: as it was made, on the table as it is now.
-    pub async fn pinned(&self, engine: &Engine, caller: &Caller, request: &ScanRequest, pin: &Pin) -> Result<Arc<Lanes>> {
-        let key = TableKey::of(caller, request);
-        let mut table = self.recent.try_get_with(key.clone(), engine.load(&request.table)).await.map_err(shared)?;
+    /// The plan of a ticket: as it was made, on the table as it is now. Also what this call asked of storage and catalog.
+    pub async fn pinned(&self, engine: &Engine, caller: &Caller, request: &ScanRequest, pin: &Pin) -> Result<(Arc<Lanes>, StoreCounters)> {
+        let mut call = Call::new(engine, caller, request);
+        let mut table = self.kept_table(&mut call, &self.recent).await?;
         if engine.check_pin(&table, request, pin).is_err() {
             // It may be older than the ticket, which another server made.
-            table = engine.load(&request.table).await?;
+            table = self.loaded(&mut call).await?;
             engine.check_pin(&table, request, pin)?;
-            self.recent.insert(key.clone(), table.clone()).await;
         }
-        self.at(engine, key, &table, request, pin).await
+        let lanes = self.at(&mut call, &table, pin).await?;
+        Ok((lanes, call.asked))
     }
 
-    /// A turn to plan, for as long as it is held.
+    /// A table as it is now.
+    async fn loaded<'a>(&'a self, call: &mut Call<'a>) -> Result<Loaded> {
+        self.take_turn(call).await?;
+        let table = call.engine.load(&call.request.table).await?;
+        call.asked.add(&table.asked);
+        self.recent.insert(call.table.clone(), table.clone()).await;
+        Ok(table)
+    }
+
+    /// A table as one of the caches has it.
+    async fn kept_table<'a>(&'a self, call: &mut Call<'a>, tables: &Cache<TableKey, Loaded>) -> Result<Loaded> {
+        if let Some(table) = tables.get(&call.table).await {
+            return Ok(table);
+        }
+        self.take_turn(call).await?;
+        let mut loaded = false;
+        let load = async {
+            loaded = true;
+            call.engine.load(&call.request.table).await
+        };
+        let table = tables.try_get_with(call.table.clone(), load).await.map_err(shared)?;
+        if loaded {
+            call.asked.add(&table.asked);
+        }
+        Ok(table)
+    }
+
+    async fn take_turn<'a>(&'a self, call: &mut Call<'a>) -> Result<()> {
+        if call.turn.is_none() {
+            call.turn = Some(self.planning().await?);
+        }
+        Ok(())
+    }
+
+    /// A turn to load a table and to plan, for as long as it is held.
     pub async fn planning(&self) -> Result<SemaphorePermit<'_>> {
         self.planning.acquire().await.map_err(|_| Error::internal(Stage::Serve, "no plans are made any more"))
     }
 
-    async fn at(&self, engine: &Engine, key: TableKey, table: &Loaded, request: &ScanRequest, pin: &Pin) -> Result<Arc<Lanes>> {
-        let key = Key { table: key, request: request.to_json()?, pin: pin.clone(), names: table.names() };
+    async fn at<'a>(&'a self, call: &mut Call<'a>, table: &Loaded, pin: &Pin) -> Result<Arc<Lanes>> {
+        let key = Key { table: call.table.clone(), request: call.request.to_json()?, pin: pin.clone(), names: table.names() };
+        if let Some(lanes) = self.plans.get(&key).await {
+            self.metrics.plan_cache_hit();
+            return Ok(lanes);
+        }
+        self.take_turn(call).await?;
         let mut planned = false;
-        let lanes = self
-            .plans
-            .try_get_with(key, async {
-                planned = true;
-                let _turn = self.planning().await?;
-                let plan = Arc::new(engine.plan_at(table, request, pin).await?);
-                self.metrics.planning_read(&plan.report.storage);
-                Ok::<_, Error>(Arc::new(engine.lanes(plan, request)?))
-            })
-            .await
-            .map_err(shared)?;
-        match planned {
-            true => self.metrics.plan_cache_miss(),
-            false => self.metrics.plan_cache_hit(),
+        let plan = async {
+            planned = true;
+            let plan = Arc::new(call.engine.plan_at(table, call.request, pin).await?);
+            Ok::<_, Error>(Arc::new(call.engine.lanes(plan, call.request)?))
+        };
+        let lanes = self.plans.try_get_with(key, plan).await.map_err(shared)?;
+        if planned {
+            call.asked.add(&lanes.plan.report.storage);
+            self.metrics.plan_cache_miss();
+        } else {
+            self.metrics.plan_cache_hit();
         }
         Ok(lanes)
+    }
+}
+
+impl<'a> Call<'a> {
+    fn new(engine: &'a Engine, caller: &Caller, request: &'a ScanRequest) -> Call<'a> {
+        Call { engine, request, table: TableKey::of(caller, request), turn: None, asked: StoreCounters::default() }
     }
 }
 

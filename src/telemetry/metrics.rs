@@ -247,7 +247,7 @@ impl Metrics {
         self.0.plans.get_or_create(&[("outcome", OK)]).inc();
     }
 
-    /// What the store did for a plan that was made.
+    /// What a call for a plan asked of the store, loading the table included.
     pub fn planning_read(&self, storage: &StoreCounters) {
         self.0.storage_requests.inc_by(storage.requests);
         self.0.storage_bytes.inc_by(storage.bytes);

@@ -50,6 +50,22 @@ fn scans_of_a_store_are_measured_beside_their_ceiling() {
             cpu_seconds += figure("cpu_seconds_per_gb");
         }
     }
+    let shown = bench(store, "measured", folder.path())
+        .args(["--scale", "0.002", "--tables", "ml.embeddings", "--through", "flight", "--latency", "0ms", "-o", "table"])
+        .output()
+        .unwrap();
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[0].starts_with("0 ms to the first byte, ") && lines[0].contains("/s on a connection, medians of 1 rounds"), "{shown}");
+    let titles = ["table", "read by", "seconds", "GB/s", "% of ceiling", "requests", "CPU s/GB", "peak MiB", "first batch ms"];
+    let starts = titles.map(|title| lines[2].find(title).unwrap_or_else(|| panic!("no {title}: {shown}")));
+    let rows: Vec<Vec<&str>> = lines[3..].iter().map(|line| line.split_whitespace().collect()).collect();
+    let rows: Vec<&Vec<&str>> = rows.iter().filter(|row| row.first() == Some(&"ml.embeddings")).collect();
+    assert!(starts.is_sorted() && rows.len() == 2, "{shown}");
+    assert_eq!((&rows[0][1..2], rows[0][4], rows[0].len()), (&["ceiling"][..], "100", 6), "{shown}");
+    assert_eq!((rows[1][1], rows[1].len()), ("flight", 9), "{shown}");
+    assert!(rows[1][2..].iter().all(|figure| figure.parse::<f64>().is_ok_and(|figure| figure >= 0.0)), "{shown}");
     let other = bench(store, "measured", folder.path()).args(["--scale", "0.003"]).output().unwrap();
     let said = String::from_utf8_lossy(&other.stderr);
     assert!(other.status.code() == Some(2) && said.contains("scale 0.002"), "tables of another scale were measured: {said}");
@@ -78,6 +94,16 @@ fn figures_of_the_store_are_those_of_the_committed_run() {
     let result: serde_json::Value = serde_json::from_slice(&std::fs::read(root().join("benches/results/s3.json")).unwrap()).unwrap();
     let mut rows = 0;
     for (table, figures) in result["tables"].as_object().unwrap() {
+        let ceiling = &figures["ceiling"];
+        let figure = |name: &str| ceiling[name].as_f64().unwrap();
+        let row = format!(
+            "| {table} | ceiling | {:.2} | {:.3} | 100 | {} | | | |",
+            figure("seconds"),
+            figure("gb_per_second"),
+            ceiling["requests"]
+        );
+        assert!(text.lines().any(|line| line == row), "docs/performance.md should say\n{row}");
+        rows += 1;
         for (surface, scan) in figures["scans"].as_object().unwrap() {
             let figure = |name: &str| scan[name].as_f64().unwrap();
             let row = format!(
@@ -94,5 +120,5 @@ fn figures_of_the_store_are_those_of_the_committed_run() {
             rows += 1;
         }
     }
-    assert_eq!(rows, 9);
+    assert_eq!(rows, 12);
 }

@@ -182,6 +182,51 @@ fn the_settings_described_are_those_that_are_read() {
     }
 }
 
+/// The rows of docs/configuration.md on deadlines and retries, by their beginning, and what each default is in the code.
+const DEADLINES: [(&str, &str, &str); 23] = [
+    ("`s3.connect-timeout`", "crates/store/src/settings.rs", "seconds(\"s3.connect-timeout\", {}.0)"),
+    ("`s3.request-timeout`", "crates/store/src/settings.rs", "seconds(\"s3.request-timeout\", {}.0)"),
+    ("`fastdata.s3.retry-timeout`", "crates/store/src/settings.rs", "seconds(\"fastdata.s3.retry-timeout\", {}.0)"),
+    ("`rest.client.connection-timeout-ms`", "crates/catalog/src/rest/connection.rs", "const CONNECT_TIMEOUT_MS: u64 = {};"),
+    ("`rest.client.socket-timeout-ms`", "crates/catalog/src/rest/connection.rs", "const SILENCE_TIMEOUT_MS: u64 = {};"),
+    ("none | how often a REST catalog", "crates/catalog/src/rest/http.rs", "const ATTEMPTS: u32 = {};"),
+    ("`connect_timeout` in the `uri`", "crates/catalog/src/sql/uri.rs", "const CONNECT_TIMEOUT: Duration = Duration::from_secs({});"),
+    ("none | an answer of PostgreSQL", "crates/catalog/src/sql/postgres.rs", "const QUERY_TIMEOUT: Duration = Duration::from_secs({});"),
+    ("none | the lock of another program", "crates/catalog/src/sql/sqlite.rs", "const BUSY_TIMEOUT: Duration = Duration::from_secs({});"),
+    ("none | a connection to a fastdata", "crates/client/src/connect.rs", "const CONNECT_TIMEOUT: Duration = Duration::from_secs({});"),
+    ("none | the silence of a fastdata", "crates/client/src/connect.rs", "const SILENT: Duration = Duration::from_secs({});"),
+    ("none | the sign of life", "crates/client/src/connect.rs", "const SIGN_OF_LIFE: Duration = Duration::from_secs({});"),
+    ("none | faults of a fastdata server", "crates/client/src/lib.rs", "const RETRY_FOR: Duration = Duration::from_secs({});"),
+    ("none | the same where a question", "crates/client/src/lib.rs", "const RETRY_QUESTION_FOR: Duration = Duration::from_secs({});"),
+    ("`timeout`", "src/config/mod.rs", "pub timeout: Option<Duration>,"),
+    ("`server.limits.handshake`", "src/config/server.rs", "handshake: Duration::from_secs({}),"),
+    ("none | from there to the first request", "src/serve/listen.rs", "first_request: Duration::from_secs({}) }"),
+    ("none | a request until", "src/serve/requests.rs", "const REQUEST_TIME: Duration = Duration::from_secs({});"),
+    ("none | the silence of a client", "src/serve/http2.rs", "const PING_AFTER: Duration = Duration::from_secs({});"),
+    ("none | the client's sign of life", "src/serve/http2.rs", "const PING_TIMEOUT: Duration = Duration::from_secs({});"),
+    ("none | a stream with nothing to send", "src/serve/stream.rs", "const KEEP_ALIVE: Duration = Duration::from_secs({});"),
+    ("`server.tickets.lifetime`", "src/config/server.rs", "lifetime: Duration::from_secs({}),"),
+    ("`server.grace`", "src/config/server.rs", "grace: Duration::from_secs({}),"),
+];
+
+#[test]
+fn deadlines_and_retries_are_those_of_the_code() {
+    let text = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with("Deadlines and retries")).unwrap();
+    let rows: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("| ")).filter(|row| !row.starts_with("key |")).collect();
+    for row in &rows {
+        let held: Vec<_> = DEADLINES.iter().filter(|(begins, ..)| row.starts_with(begins)).collect();
+        let [(_, file, code)] = held[..] else { panic!("{} lines of DEADLINES hold: {row}", held.len()) };
+        let default = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let expected = code.replace("{}", default);
+        // Numbers of five digits have a mark for thousands in the code.
+        let source = std::fs::read_to_string(root().join(file)).unwrap().replace("_000", "000");
+        assert!(source.contains(&expected), "{file} has no `{expected}`, as docs/configuration.md says: {row}");
+    }
+    assert_eq!(rows.len(), DEADLINES.len(), "docs/configuration.md does not say each of them");
+    assert_eq!(fastdata::config::Settings::default().timeout, None);
+}
+
 /// A reader may copy any configuration from the pages of catalogs and stores.
 #[test]
 fn configurations_of_catalogs_and_stores_are_read_without_a_problem() {

@@ -98,6 +98,7 @@ fn our_messages_are_those_of_the_proto_files() {
             planning_us: 1,
             expires_at_ms: 2,
             schema_id: Some(3),
+            planning: Some(stats),
         },
     );
     assert_same_message("LanePosition", &position);

@@ -168,6 +168,7 @@ impl Catalog for ForeignCatalog {
             metadata: Arc::new(metadata),
             store,
             notes: vec![],
+            catalog_retries: 0,
         })
     }
 

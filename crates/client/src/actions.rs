@@ -17,21 +17,21 @@ impl Client {
         self.question(|| self.ask(kind, action.clone())).await
     }
 
-    /// The same for a program that must go on: asked again for as long as a broken lane is.
-    pub async fn patient_action(&self, kind: &str, body: Vec<u8>) -> Result<Vec<u8>> {
+    /// The same for a program that must go on: asked again for as long as a broken lane is. Also how often that was.
+    pub async fn patient_action(&self, kind: &str, body: Vec<u8>) -> Result<(Vec<u8>, u64)> {
         let action = Action { r#type: kind.to_owned(), body: body.into() };
         self.patiently(self.retry_for, || self.ask(kind, action.clone())).await
     }
 
     async fn question<T, F: Future<Output = Result<T>>>(&self, ask: impl Fn() -> F) -> Result<T> {
         // Whatever else may pass, such as a limit that is reached, is the caller's to judge.
-        self.patiently(RETRY_QUESTION_FOR.min(self.retry_for), || async {
+        let asked = self.patiently(RETRY_QUESTION_FOR.min(self.retry_for), || async {
             match ask().await {
                 Err(error) if error.kind() != ErrorKind::Unavailable => Ok(Err(error)),
                 answer => answer.map(Ok),
             }
-        })
-        .await?
+        });
+        asked.await?.0
     }
 
     async fn ask(&self, kind: &str, action: Action) -> Result<Vec<u8>> {

@@ -164,7 +164,10 @@ impl LaneStream {
         if refused && !failing.planned {
             failing.planned = true;
             tracing::debug!(lane = self.lane, %error, "the ticket is refused: planning again");
-            return match self.plan.renew(self.generation).await {
+            StatsCollector::add(&self.stats.retries, 1);
+            let renewed = self.plan.renew(self.generation).await;
+            self.plan.count(&self.stats);
+            return match renewed {
                 Ok(()) => Ok(()),
                 // The first error says more than that of a second plan with the same credentials.
                 Err(second) if second.kind() == ErrorKind::Unauthenticated => Err(error),

@@ -50,21 +50,22 @@ impl Client {
     }
 
     /// Asks, and asks again while the connection breaks and `patience` lasts: for questions that change nothing. A connection that ends before it says
-    /// why cancels what was asked on it; the next one tells.
-    pub(crate) async fn patiently<T, F: Future<Output = Result<T>>>(&self, patience: Duration, ask: impl Fn() -> F) -> Result<T> {
+    /// why cancels what was asked on it; the next one tells. Also how often it asked again.
+    pub(crate) async fn patiently<T, F: Future<Output = Result<T>>>(&self, patience: Duration, ask: impl Fn() -> F) -> Result<(T, u64)> {
         let started = Instant::now();
-        let mut pause = RETRY_FIRST;
+        let (mut pause, mut retries) = (RETRY_FIRST, 0);
         loop {
             match ask().await {
                 Err(error) if error.retryable() && started.elapsed() < patience => {
                     tracing::debug!(%error, "asking again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_LONGEST);
+                    retries += 1;
                     if error.kind() == ErrorKind::Unavailable {
                         self.reconnect().await;
                     }
                 }
-                answer => return answer,
+                answer => return answer.map(|answer| (answer, retries)),
             }
         }
     }

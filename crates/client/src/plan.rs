@@ -23,14 +23,19 @@ pub struct Plan {
     /// Before filters and deletes; `None` where the server does not say.
     pub rows_estimated: Option<u64>,
     tickets: Arc<RwLock<Vec<Ticket>>>,
+    /// What planning cost, as far as no stream has counted it yet.
+    uncounted: Arc<StatsCollector>,
     renewing: Arc<tokio::sync::Mutex<u64>>,
 }
 
 impl Client {
     /// Plans a scan on the server; a server that cannot be reached is tried again.
     pub async fn plan(&self, request: &ScanRequest) -> Result<Plan> {
-        let info = self.patiently(self.retry_for, || self.flight_info(request)).await?;
+        let (info, retries) = self.patiently(self.retry_for, || self.flight_info(request)).await?;
         let metadata: PlanMetadata = decoded(&info.app_metadata, "plan metadata")?;
+        let uncounted = StatsCollector::default();
+        uncounted.add_all(&metadata.planning.unwrap_or_default().into());
+        StatsCollector::add(&uncounted.retries, retries);
         let digest = metadata.plan_digest.parse().map_err(|e: Error| {
             Error::corrupt(Stage::Client, format!("server {} is no fastdata server, or of another version", self.server)).source(e)
         })?;
@@ -46,6 +51,7 @@ impl Client {
             rows_estimated: u64::try_from(info.total_records).ok(),
             tickets: Arc::new(RwLock::new(tickets_of(info)?)),
             metadata: Arc::new(metadata),
+            uncounted: Arc::new(uncounted),
             renewing: Arc::default(),
         })
     }
@@ -106,7 +112,13 @@ impl Plan {
     /// Reads a lane from a position on.
     pub fn lane(&self, lane: u32, position: LanePosition, stats: Arc<StatsCollector>) -> Result<LaneStream> {
         self.ticket(lane, position)?;
+        self.count(&stats);
         Ok(LaneStream::new(self.clone(), lane, position, stats))
+    }
+
+    /// Counts what planning cost to one stream: once.
+    pub(crate) fn count(&self, stats: &StatsCollector) {
+        stats.add_all(&self.uncounted.take());
     }
 
     pub(crate) fn ticket(&self, lane: u32, position: LanePosition) -> Result<Ticket> {
@@ -133,12 +145,14 @@ impl Plan {
             return Ok(());
         }
         let again = self.client.plan(&self.request).await?;
+        again.count(&self.uncounted);
         // Commits since then do not belong to this scan.
         let again = if again.digest == self.digest {
             again
         } else {
             self.client.plan(&self.request.pinned(self.metadata.snapshot_id, self.metadata.schema_id)).await?
         };
+        again.count(&self.uncounted);
         if again.digest != self.digest {
             return Err(Error::new(ErrorKind::PlanMismatch, Stage::Client, "the scan can no longer be planned as it was begun")
                 .advice("the table's schema, the server's version or the rights on it have changed: begin the scan again"));

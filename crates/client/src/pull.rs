@@ -43,7 +43,7 @@ impl Default for PullOptions {
 /// Batches of a plan. Ends behind the first error.
 pub struct Pull {
     pub schema: SchemaRef,
-    /// Rows, batches and bytes as they come; what the scan cost the server as each lane ends.
+    /// Rows, batches and bytes as they come; what planning cost at once, and what reading cost the server as each lane ends.
     pub stats: Arc<StatsCollector>,
     batches: BoxStream<'static, Result<(u32, LaneBatch)>>,
 }
@@ -79,6 +79,7 @@ impl Plan {
                 Ok((lane, position))
             })
             .collect();
+        self.count(&stats);
         let (plan, counted) = (self.clone(), Arc::clone(&stats));
         let lanes = futures::stream::iter(starts?).map(move |(lane, start)| pulled(&plan, lane, start, quota, Arc::clone(&counted)));
         let batches = match options.ordered {

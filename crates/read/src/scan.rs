@@ -38,6 +38,8 @@ pub(crate) struct Scan {
 impl Scan {
     pub(crate) fn new(plan: Arc<ScanPlan>, options: ReadOptions, context: ReadContext) -> Result<Scan> {
         let threads = context.pool.current_num_threads().max(1);
+        // Several scans of a plan run side by side: each tells what it asked for itself.
+        let plan = plan.counted();
         Ok(Scan {
             output: Arc::new(Layout::new(plan.projection.as_ref().clone(), options.strings)?),
             deletes: ScanDeletes::new(Arc::clone(&plan), context.clone()),

@@ -42,6 +42,10 @@ pub(crate) struct Network {
     pub(crate) environment: Properties,
 }
 
+/// Settings by the properties they came from: the scope's own, and one for each vended credential.
+type Resolved = Mutex<Vec<(Properties, Arc<Settings>)>>;
+
+#[derive(Clone)]
 pub(crate) struct S3 {
     pub(crate) network: Arc<Network>,
     pub(crate) policy: Arc<Policy>,
@@ -49,8 +53,7 @@ pub(crate) struct S3 {
     pub(crate) counters: Arc<Counters>,
     pub(crate) properties: Properties,
     pub(crate) credentials: Option<Arc<dyn CredentialSource>>,
-    /// Settings by the properties they came from: the scope's own, and one for each vended credential.
-    pub(crate) resolved: Mutex<Vec<(Properties, Arc<Settings>)>>,
+    pub(crate) resolved: Arc<Resolved>,
 }
 
 /// One admitted object.

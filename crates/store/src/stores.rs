@@ -16,8 +16,8 @@ use fastdata_types::error::Result;
 use fastdata_types::store::{Store, StoreCounters, StoreFactory, StoreScope};
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 /// Requests to S3 at once, over all stores of the process.
@@ -82,7 +82,7 @@ impl StoreFactory for Stores {
             counters: counters.clone(),
             properties: scope.properties,
             credentials: scope.credentials,
-            resolved: Mutex::default(),
+            resolved: Arc::default(),
         };
         Ok(Arc::new(ScopedStore { policy, versions, counters, disk: self.disk.clone(), s3: Arc::new(s3) }))
     }
@@ -229,5 +229,12 @@ impl Store for ScopedStore {
             retries: self.counters.retries.load(Ordering::Relaxed),
             hedges: self.counters.hedges.load(Ordering::Relaxed),
         }
+    }
+
+    fn counted(&self) -> Option<Arc<dyn Store>> {
+        let counters = Arc::new(Counters::default());
+        let s3 = S3 { counters: counters.clone(), ..S3::clone(&self.s3) };
+        let (policy, versions, disk) = (self.policy.clone(), self.versions.clone(), self.disk.clone());
+        Some(Arc::new(ScopedStore { policy, versions, counters, disk, s3: Arc::new(s3) }))
     }
 }

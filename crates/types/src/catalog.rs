@@ -93,6 +93,15 @@ pub struct TableState {
     pub store: Arc<dyn Store>,
     /// Things the user should know, e.g. that the newest metadata file was a guess.
     pub notes: Vec<String>,
+    /// Requests to the catalog that were repeated after a fault while this was loaded.
+    pub catalog_retries: u64,
+}
+
+impl TableState {
+    /// The same table, whose store counts for one reader alone. `None` where its store counts for all together.
+    pub fn counted(&self) -> Option<TableState> {
+        self.store.counted().map(|store| TableState { store, ..self.clone() })
+    }
 }
 
 #[async_trait]

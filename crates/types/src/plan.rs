@@ -53,6 +53,14 @@ impl ScanPlan {
         }
     }
 
+    /// The same plan, whose store counts for one reader alone, where it can.
+    pub fn counted(self: Arc<Self>) -> Arc<ScanPlan> {
+        match self.table.counted() {
+            Some(table) => Arc::new(ScanPlan { table: Arc::new(table), ..Arc::unwrap_or_clone(self) }),
+            None => self,
+        }
+    }
+
     /// What the person who asked should know about the table and about this plan.
     pub fn notes(&self) -> Vec<String> {
         let of_table = self.table.notes.iter().filter(|_| self.grant.is_whole());

@@ -178,6 +178,8 @@ pub struct PlanMetadata {
     pub expires_at_ms: i64,
     #[prost(int32, optional, tag = "9")]
     pub schema_id: Option<i32>,
+    #[prost(message, optional, tag = "10")]
+    pub planning: Option<ScanStats>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

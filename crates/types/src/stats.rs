@@ -25,7 +25,7 @@ pub struct ScanStats {
     pub delete_files_read: u64,
     pub requests: u64,
     pub bytes_fetched: u64,
-    /// Requests that were repeated after a fault.
+    /// Requests that were repeated after a fault: to the store, to the catalog, to a server.
     pub retries: u64,
     /// Requests that were sent beside one that was late.
     pub hedges: u64,
@@ -61,6 +61,14 @@ impl ScanStats {
     }
 }
 
+/// What a store did, as a part of what a scan cost.
+impl From<StoreCounters> for ScanStats {
+    fn from(done: StoreCounters) -> ScanStats {
+        let StoreCounters { requests, bytes, retries, hedges } = done;
+        ScanStats { requests, bytes_fetched: bytes, retries, hedges, ..ScanStats::default() }
+    }
+}
+
 macro_rules! collector {
     ($($name:ident),* $(,)?) => {
         /// The same figures while the scan runs, added to from many threads.
@@ -73,6 +81,11 @@ macro_rules! collector {
             /// The figures so far.
             pub fn snapshot(&self) -> ScanStats {
                 ScanStats { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+
+            /// The figures so far, which begin at nothing again.
+            pub fn take(&self) -> ScanStats {
+                ScanStats { $($name: self.$name.swap(0, Ordering::Relaxed),)* }
             }
 
             /// Adds figures that were collected elsewhere.
@@ -112,10 +125,7 @@ collector!(
 impl StatsCollector {
     /// Adds what a store did.
     pub fn add_store(&self, done: &StoreCounters) {
-        Self::add(&self.requests, done.requests);
-        Self::add(&self.bytes_fetched, done.bytes);
-        Self::add(&self.retries, done.retries);
-        Self::add(&self.hedges, done.hedges);
+        self.add_all(&ScanStats::from(*done));
     }
 
     pub fn add(counter: &AtomicU64, amount: u64) {

@@ -44,6 +44,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Requests and bytes so far, of those the requests that were repeated after a fault and those that were sent beside a late one.
     fn counters(&self) -> StoreCounters;
+
+    /// The same store, all shared but the counters, which begin at nothing: what one of several readers asks for is told by its own. `None` where
+    /// all are counted together.
+    fn counted(&self) -> Option<Arc<dyn Store>> {
+        None
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -63,6 +69,13 @@ impl StoreCounters {
             retries: self.retries.saturating_sub(before.retries),
             hedges: self.hedges.saturating_sub(before.hedges),
         }
+    }
+
+    pub fn add(&mut self, more: &StoreCounters) {
+        self.requests += more.requests;
+        self.bytes += more.bytes;
+        self.retries += more.retries;
+        self.hedges += more.hedges;
     }
 }
 

@@ -20,6 +20,8 @@ fn times_and_durations_parse() {
     assert_eq!(parse_time("1970-01-02"), Ok(86_400_000));
     assert_eq!(parse_time("17"), Ok(17));
     assert!(parse_time("yesterday").is_err());
-    assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
-    assert!(parse_duration("0").is_err());
+    for (given, time) in [("--timeout=30", Some(30)), ("--timeout=1d", Some(86_400)), ("--timeout=0", None)] {
+        let cli = Cli::try_parse_from(["fastdata", "tables", given]);
+        assert_eq!(cli.ok().and_then(|cli| cli.common.timeout), time.map(Duration::from_secs), "{given}");
+    }
 }

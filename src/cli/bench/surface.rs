@@ -109,8 +109,8 @@ impl Drop for Server {
 impl Server {
     fn start(settings: &Path) -> Result<Server> {
         let mut command = Command::new(ourselves()?);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(settings).env_remove("FASTDATA_LOG");
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(settings);
+        let spawned = process::start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
         let mut server = Server { child: spawned.map_err(|e| failed("fastdata serve", &e))?, uri: String::new() };
         let mut line = String::new();
         let greeting = server.child.stdout.take().map(BufReader::new);

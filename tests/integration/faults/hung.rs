@@ -2,6 +2,7 @@
 
 use super::{Bay, latency, many_files, read};
 use fastdata_testkit::proxy::Fault;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 const FOREVER: Duration = Duration::from_secs(3600);
@@ -68,4 +69,63 @@ async fn the_timeout_of_a_command_caps_whatever_it_waits_for() {
     }
     let said = run(&["scan", "test.t"], &[("FASTDATA_TIMEOUT", "1500ms")]).await;
     assert!(said.contains("timeout in the configuration") && said.contains("1.5s"), "{said}");
+}
+
+/// Whatever a command waits for, and whichever way the time was given: a flag, a variable, a file.
+#[test]
+fn the_timeout_of_a_command_caps_a_catalog_a_server_and_a_store_that_take_connections_and_say_nothing() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (server, store) = (format!("grpc://{address}"), format!("http://{address}"));
+    let catalog = format!("[catalogs.lake]\ntype = \"rest\"\nuri = \"http://{address}\"\n");
+    std::fs::write(folder.path().join("catalog.toml"), &catalog).unwrap();
+    std::fs::write(folder.path().join("timed.toml"), format!("timeout = \"700ms\"\n{catalog}")).unwrap();
+    let bench = ["bench", "--endpoint", &store, "--bucket", "b", "--scale", "0.001", "--tables", "tpch.lineitem"];
+    let commands = [
+        &["tables"][..],
+        &["describe", "ns.t"],
+        &["snapshots", "ns.t"],
+        &["files", "ns.t"],
+        &["plan", "ns.t"],
+        &["count", "ns.t"],
+        &["shards", "ns.t", "-n", "2"],
+        &["scan", "ns.t"],
+        &["doctor"],
+        &["tables", "--server", &server],
+        &["describe", "ns.t", "--server", &server],
+        &["scan", "ns.t", "--server", &server],
+        &["scan", "ns.t", "--lanes", "2", "--server", &server],
+        &bench,
+        &["demo", "large", "--scale", "50"],
+    ];
+    let run = |arguments: &[&str], variables: &[(&str, &str)], gave: &str| {
+        let mut command = crate::support::fastdata(folder.path());
+        let variables = variables.iter().copied().chain([("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "s")]);
+        let began = Instant::now();
+        let output = command.args(arguments).envs(variables).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(15), "{arguments:?} took {:?}: {said}", began.elapsed());
+        assert_eq!(output.status.code(), Some(8), "{arguments:?}: {said}");
+        assert!(said.contains("error: deadline-exceeded\n") && said.contains(gave) && said.contains("700ms"), "{arguments:?}: {said}");
+    };
+    for command in commands {
+        let reads_here = !command.contains(&"--server");
+        let config: &[&str] = if reads_here { &["--config", "catalog.toml"] } else { &[] };
+        run(&[command, config, &["--timeout", "700ms"]].concat(), &[], "--timeout 700ms");
+        run(&[command, config].concat(), &[("FASTDATA_TIMEOUT", "700ms")], "timeout in the configuration");
+        run(command, &[("FASTDATA_CONFIG", "timed.toml")], "timeout in the configuration");
+    }
+}
+
+/// Where a time cannot be told, none is waited without end.
+#[test]
+fn a_timeout_that_cannot_be_read_is_refused_by_commands_that_read_nothing_else_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["scan", "ns.t", "--server", "grpc://127.0.0.1:1"][..], &["demo", "w"], &["scan", "ns.t"]] {
+        let output = crate::support::fastdata(folder.path()).args(arguments).env("FASTDATA_TIMEOUT", "soon").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains("FASTDATA_TIMEOUT: 'soon'"), "{arguments:?}: {said}");
+    }
+    assert!(!folder.path().join("w").exists());
 }

@@ -2,7 +2,7 @@
 
 use super::{Server, block_on, free_port, large, request, rows_of};
 use crate::support::{fail, fastdata, succeed};
-use fastdata_client::{Client, ConnectOptions, PullOptions};
+use fastdata_client::{Client, ConnectOptions, Plan, PullOptions};
 use fastdata_types::ErrorKind;
 use futures::StreamExt;
 use std::collections::BTreeSet;
@@ -47,6 +47,48 @@ fn a_server_that_is_killed_and_comes_back_costs_a_client_nothing_but_time() {
             assert!(rows == expected, "{json}: {} rows of {}", rows.len(), expected.len());
         });
     }
+}
+
+/// Asking again for a plan, and planning again for a ticket of another key: both are retries of the scan, each counted once.
+#[test]
+fn retries_of_planning_are_counted() {
+    let listen = format!("127.0.0.1:{}", free_port());
+    let arguments = ["--warehouse", "w", "--listen", &listen];
+    let mut server = Server::with(large(), &arguments);
+    let pulled = async |plan: &Plan| {
+        let mut pull = plan.pull(PullOptions::default()).unwrap();
+        let stats = std::sync::Arc::clone(&pull.stats);
+        while let Some(next) = pull.next().await {
+            next.unwrap();
+        }
+        stats.snapshot()
+    };
+    block_on(async {
+        let wanted = request(r#"{"table": "tpch.customer", "lanes": 1}"#);
+        let client = server.client().await;
+        let calm = pulled(&client.plan(&wanted).await.unwrap()).await;
+        server.signal("KILL");
+        server.ended(Duration::from_secs(10));
+        let start = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::task::block_in_place(|| Server::with(large(), &arguments))
+        };
+        let (plan, started) = tokio::join!(client.plan(&wanted), start);
+        server = started;
+        let plan = plan.unwrap();
+        let late = pulled(&plan).await;
+        assert!(calm.retries == 0 && late.retries > 0 && late.requests >= calm.requests, "{calm:?} {late:?}");
+
+        server.signal("KILL");
+        server.ended(Duration::from_secs(10));
+        server = Server::with(large(), &arguments);
+        // A connection, so that all that fails is the ticket.
+        client.tables(None).await.unwrap();
+        let replanned = pulled(&plan).await;
+        assert!(replanned.retries == 1 && replanned.requests >= calm.requests, "{calm:?} {replanned:?}");
+        let known = pulled(&plan).await;
+        assert!(known.retries == 0 && known.requests < calm.requests, "what was counted is not counted again: {known:?}");
+    });
 }
 
 /// A server that is gone, or one that neither answers nor ends, is no wish of the user and no fault of ours.

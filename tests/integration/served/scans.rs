@@ -1,9 +1,16 @@
 //! Scans of a server are scans of the tables it serves: rows, notes, statistics, errors; our command and plain pyarrow.
 
-use super::Server;
+use super::{Server, block_on, request};
 use crate::command_line::warehouse;
 use crate::support::{fail, python, run, succeed};
+use fastdata::assemble::{self, Paths};
+use fastdata::config::Settings;
+use fastdata::lake::{FeedOptions, Lake, Last, Planned};
+use fastdata_types::stats::ScanStats;
+use fastdata_types::store::StoreCounters;
+use futures::StreamExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Runs a script with the server's address as its first argument; `None` where there is no Python here.
 pub fn pyarrow_with(server: &Server, script: &str, more: &[&str]) -> Option<String> {
@@ -57,7 +64,7 @@ fn a_served_scan_shows_what_a_local_one_shows() {
         let shown = |side: &[&str]| {
             let output = run(warehouse(), &[arguments, side].concat());
             let stderr = String::from_utf8(output.stderr).unwrap().replace("catalog 'local'", "catalog");
-            // Times differ, and so do the shares of retries and batches; what planning asked the store for is told where it was planned.
+            // Times differ, and so do the shares of batches. What the storage was asked is compared where it cannot depend on the time.
             let lines =
                 stderr.lines().filter(|line| !["  time  ", "  rate  ", "  rows  ", " storage  "].iter().any(|part| line.contains(part)));
             (output.status.code(), lines.map(str::to_owned).collect::<Vec<_>>())
@@ -66,6 +73,97 @@ fn a_served_scan_shows_what_a_local_one_shows() {
         assert_eq!(local, served, "{arguments:?}");
         assert!(local.1.iter().any(|line| line.contains(said)), "{said} missing in {local:?}");
     }
+}
+
+/// What a scan asked of storage, by what it says of itself.
+fn asked(arguments: &[&str]) -> (StoreCounters, Duration) {
+    let started = Instant::now();
+    let output = run(warehouse(), &[arguments, &["-o", "none", "--stats=json"]].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    let stats: ScanStats = serde_json::from_str(said.lines().last().unwrap()).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {said}"));
+    let ScanStats { requests, bytes_fetched: bytes, retries, hedges, .. } = stats;
+    (StoreCounters { requests, bytes, retries, hedges }, started.elapsed())
+}
+
+/// The same of a server. It looks at a table again for a stream that begins a second after its plan; filters that rule nothing out make new plans.
+fn served(server: &Server, arguments: &[&str], filter: &str) -> StoreCounters {
+    for number in 1..=20 {
+        let filter = format!("{filter} AND l_orderkey > -{number}");
+        let (counted, took) = asked(&[arguments, &["--where", &filter, "--server", &server.uri]].concat());
+        if took < Duration::from_millis(900) {
+            return counted;
+        }
+    }
+    panic!("every scan of a small table took a second");
+}
+
+/// Planning included, and lanes that a server reads side by side each for themselves.
+#[test]
+fn a_served_scan_asks_storage_for_what_a_local_one_does() {
+    let server = Server::start();
+    let filter = "l_quantity > 49";
+    let where_ = format!("{filter} AND l_orderkey > 0");
+    let local = |more: &[&str]| asked(&[&["scan", "tpch.lineitem", "--where", &where_, "--warehouse", "w"], more].concat()).0;
+    let whole = local(&[]);
+    assert!(whole.requests > 4 && whole.bytes > 1000, "{whole:?}");
+    assert_eq!(served(&server, &["scan", "tpch.lineitem"], filter), whole);
+
+    // Here one lane after the other by a command of its own, which plans for itself.
+    let engine = assemble::engine(&Settings::default(), Some(&warehouse().join("w")), Paths::Refused).unwrap();
+    let request = request(&format!(r#"{{"table": "tpch.lineitem", "filter": "{where_}", "lanes": 4}}"#));
+    let planning = block_on(engine.plan(&request)).unwrap().report.storage;
+    assert!(planning.requests >= 3, "metadata, list and manifest: {planning:?}");
+    let mut sum = planning;
+    for lane in ["0", "1", "2", "3"] {
+        sum.add(&local(&["--lanes", "4", "--lane", lane]).since(&planning));
+    }
+    assert_eq!(served(&server, &["scan", "tpch.lineitem", "--lanes", "4"], filter), sum);
+    // Of a plan that the server kept, only looking at the table.
+    let again = || asked(&["scan", "tpch.nation", "--server", &server.uri]).0;
+    assert!(again().requests > again().requests, "a plan was made twice, or counted twice");
+}
+
+/// A feed that reads two places at once counts each once, and planning with them.
+#[test]
+fn a_feed_counts_what_its_places_ask_for_once() {
+    let engine = assemble::engine(&Settings::default(), Some(&warehouse().join("w")), Paths::Refused).unwrap();
+    let lake = Lake::embedded(engine);
+    let request = request(r#"{"table": "tpch.lineitem", "lanes": 4, "batchRows": 100}"#);
+    block_on(async {
+        let options = |last| FeedOptions { rank: 0, world: 1, batch_rows: 100, last, interleave: 2, cursor: None };
+        let fed = async |planned: &Planned, last| {
+            let mut feed = planned.feed(options(last)).await.unwrap();
+            while feed.next().await.unwrap().is_some() {}
+            feed.stats.snapshot()
+        };
+        let planned = lake.plan(&request).await.unwrap();
+        let both = fed(&planned, Last::Uneven).await;
+        let again = fed(&planned, Last::Uneven).await;
+        let planning = both.requests - again.requests;
+        assert!(planning >= 3, "planning was counted {planning} times more than nothing");
+        let mut one_by_one = planning;
+        for lanes in [vec![0, 1], vec![2, 3]] {
+            let mut rows = planned.rows(Some(lanes), None).unwrap();
+            while rows.next().await.transpose().unwrap().is_some() {}
+            one_by_one += rows.stats.snapshot().requests;
+        }
+        assert_eq!(both.requests, one_by_one);
+        let counting = fed(&planned, Last::Drop).await;
+        assert!(counting.requests > again.requests && counting.rows_decoded == again.rows_decoded, "{counting:?} {again:?}");
+    });
+}
+
+/// The store that found the metadata is not the one that reads the data.
+#[test]
+fn a_moved_table_counts_as_many_requests_as_one_that_stayed() {
+    let table = warehouse().join("w/tpch/nation");
+    let copy = tempfile::tempdir().unwrap();
+    let moved = copy.path().join("nation");
+    let copied = Command::new("cp").arg("-r").arg(&table).arg(&moved).status().unwrap();
+    assert!(copied.success());
+    let stayed = asked(&["scan", table.to_str().unwrap()]).0;
+    assert_eq!(asked(&["scan", moved.to_str().unwrap(), "--moved"]).0, stayed);
+    assert!(stayed.requests >= 6, "folder, metadata, list, manifest, footer, data: {stayed:?}");
 }
 
 #[test]

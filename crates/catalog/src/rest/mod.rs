@@ -150,6 +150,7 @@ impl RestCatalog {
             metadata: Arc::new(metadata),
             store,
             notes: vec![],
+            catalog_retries: 0,
         })
     }
 

@@ -231,6 +231,7 @@ impl Catalog for SqlCatalog {
             metadata: Arc::new(metadata),
             store,
             notes: vec![],
+            catalog_retries: 0,
         })
     }
 

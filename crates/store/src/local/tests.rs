@@ -54,6 +54,24 @@ async fn a_read_gives_exactly_the_bytes_asked_for() {
 }
 
 #[tokio::test]
+async fn readers_of_one_store_count_for_themselves() {
+    let (_dir, table) = table();
+    std::fs::write(table.join("data/f"), "0123456789").unwrap();
+    let (store, file) = (store(&table), at(&table, "data/f"));
+    store.read_all(&file, 10).await.unwrap();
+    let (first, second) = (store.counted().unwrap(), store.counted().unwrap());
+    first.read_tail(&file, 4).await.unwrap();
+    first.size(&file).await.unwrap();
+    second.read_ranges(&file, &[0..3]).await.unwrap();
+    let counted = [&store, &first, &second].map(|store| (store.counters().requests, store.counters().bytes));
+    assert_eq!(counted, [(1, 10), (2, 4), (1, 3)]);
+    // All else is shared: what one has seen of a file, another checks.
+    assert!(second.check("/etc/passwd").is_err());
+    std::fs::write(table.join("data/f"), "0123456789ab").unwrap();
+    assert_eq!(second.read_all(&file, 20).await.unwrap_err().kind(), first.read_all(&file, 20).await.unwrap_err().kind());
+}
+
+#[tokio::test]
 async fn a_short_file_is_an_error_that_names_it_and_allocates_nothing() {
     let (_dir, table) = table();
     std::fs::write(table.join("data/f"), "0123456789").unwrap();

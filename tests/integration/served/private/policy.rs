@@ -256,6 +256,8 @@ fn nothing_counts_hidden_rows() {
             let bytes = [stats.requests, stats.bytes_fetched, stats.row_groups_pruned, stats.delete_files_read];
             let none = told.iter().chain(&bytes).all(|figure| *figure == 0);
             assert_eq!(none, hides_rows, "{caller}: {stats:?}");
+            let planning = metadata.planning.unwrap();
+            assert_eq!((planning.requests == 0, planning.bytes_fetched == 0), (hides_rows, hides_rows), "{caller}: {planning:?}");
             let explained = figures("", &wire.json(action("Explain"), TABLE).await);
             let counts = explained.iter().filter(|path| ![".snapshot_id", ".schema_id", ".planning_us"].contains(&path.as_str())).count();
             assert_eq!(counts == 0, hides_rows, "{caller}: {explained:?}");
