@@ -235,7 +235,12 @@ pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
 
 /// First byte, end (exclusive) and total size, from `bytes 0-9/100`.
 pub(crate) fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
-    let (span, total) = header(headers, &CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
+    let said = header(headers, &CONTENT_RANGE)?;
+    // MinIO's word for the tail of an empty object.
+    if said == "bytes 0--1/0" {
+        return Some((0, 0, 0));
+    }
+    let (span, total) = said.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = span.split_once('-')?;
     let (first, end, total) = (first.parse().ok()?, last.parse::<u64>().ok()?.checked_add(1)?, total.parse().ok()?);
     (first < end && end <= total).then_some((first, end, total))
@@ -258,7 +263,10 @@ mod tests {
             content_range(&headers)
         };
         assert_eq!(parse("bytes 5-9/10"), Some((5, 10, 10)));
-        for nonsense in ["bytes 5-9/*", "bytes 9-5/10", "bytes 5-10/10", "5-9/10", "bytes 0-18446744073709551615/1", "bytes */10", ""] {
+        assert_eq!(parse("bytes 0--1/0"), Some((0, 0, 0)));
+        for nonsense in
+            ["bytes 0--1/1", "bytes 5-9/*", "bytes 9-5/10", "bytes 5-10/10", "5-9/10", "bytes 0-18446744073709551615/1", "bytes */10", ""]
+        {
             assert_eq!(parse(nonsense), None, "{nonsense}");
         }
     }

@@ -59,6 +59,7 @@ struct Inner {
     keys: Option<BTreeSet<String>>,
     page: usize,
     puts: u64,
+    as_minio: bool,
 }
 
 /// A running server; it stops when this is dropped.
@@ -151,6 +152,12 @@ impl S3Server {
         self.lock().page = names.max(1);
     }
 
+    /// From now on ranges of nothing are answered as MinIO does: a 416 does not say how large the object is, and the tail of an empty object is
+    /// a 206 that ends before it begins.
+    pub fn answer_as_minio(&self) {
+        self.lock().as_minio = true;
+    }
+
     /// The requests since the last call, in the order they came.
     pub fn take_log(&self) -> Vec<Logged> {
         std::mem::take(&mut self.lock().log)
@@ -210,7 +217,11 @@ impl Inner {
                 ("GET", "") => list(self, bucket, query),
                 ("GET" | "HEAD", _) => match changed.as_ref().or_else(|| self.objects.get(&(bucket.to_string(), key))) {
                     Some(stored) => {
-                        let answer = Answer::object(&stored.bytes, &stored.etag, text(headers, header::RANGE));
+                        let range = text(headers, header::RANGE);
+                        let mut answer = Answer::object(&stored.bytes, &stored.etag, range);
+                        if self.as_minio && answer.status == 416 {
+                            answer = as_minio(answer, stored.bytes.is_empty() && range.is_some_and(|range| range.starts_with("bytes=-")));
+                        }
                         response(answer, Cut::of(fault.as_ref(), breaker))
                     }
                     None => whole(Answer::error(404, "NoSuchKey")),
@@ -247,6 +258,16 @@ impl Cut {
         };
         Body::from_stream(futures::stream::iter([Ok(kept)]).chain(futures::stream::once(end)))
     }
+}
+
+/// What MinIO answers where a range cannot be satisfied.
+fn as_minio(mut unsatisfied: Answer, is_tail_of_nothing: bool) -> Answer {
+    unsatisfied.headers.retain(|(name, _)| *name != "content-range");
+    if is_tail_of_nothing {
+        unsatisfied.headers.push(("content-range", "bytes 0--1/0".to_owned()));
+        return Answer { status: 206, body: Bytes::new(), ..unsatisfied };
+    }
+    unsatisfied
 }
 
 fn whole(answer: Answer) -> Response {

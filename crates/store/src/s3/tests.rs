@@ -3,6 +3,7 @@
 use crate::Stores;
 use async_trait::async_trait;
 use fastdata_testkit::s3::{Fault, S3Server};
+use fastdata_testkit::services::minio::Minio;
 use fastdata_types::error::{ErrorKind, Result};
 use fastdata_types::store::{CredentialSource, Store, StoreFactory, StoreScope, VendedCredential};
 use std::collections::BTreeMap;
@@ -112,6 +113,41 @@ async fn a_whole_object_and_its_tail_take_one_request_where_they_are_small() {
     assert_eq!(store.read_tail("s3://wh/empty", 5).await.unwrap(), (Default::default(), 0));
     assert!(store.read_all("s3://wh/empty", 5).await.unwrap().is_empty());
     assert_eq!(store.read_all("s3://wh/small", 999).await.unwrap_err().kind(), ErrorKind::LimitExceeded);
+}
+
+/// Each is two requests, the second for the size that the first does not say, and there are far more of them than requests at once.
+#[tokio::test]
+async fn many_empty_objects_are_read_at_once_where_a_refused_range_says_no_size() {
+    let server = S3Server::start().await;
+    server.answer_as_minio();
+    server.put("wh", "empty", Vec::new());
+    let store = open(scope(&server));
+    const READS: usize = 300;
+    server.fail(vec![Fault::Hang(Duration::from_millis(300)); READS]);
+    let reads: Vec<_> = (0..READS)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.read_all("s3://wh/empty", 5).await.unwrap().len() })
+        })
+        .collect();
+    for read in reads {
+        let length = tokio::time::timeout(Duration::from_secs(20), read).await.expect("no read waits for another's end");
+        assert_eq!(length.unwrap(), 0);
+    }
+    assert_eq!(store.read_tail("s3://wh/empty", 5).await.unwrap(), (Default::default(), 0));
+}
+
+/// What the small server is made to do is what the real one does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn minio_has_empty_objects() {
+    let Some(minio) = tokio::task::spawn_blocking(Minio::shared).await.unwrap() else { return };
+    tokio::task::spawn_blocking(|| minio.put("empties", "none", "")).await.unwrap();
+    let store = open(StoreScope { allowed: vec!["s3://empties".into()], properties: minio.properties(), ..StoreScope::default() });
+    assert!(store.read_all("s3://empties/none", 5).await.unwrap().is_empty());
+    for length in [0, 5, 64 << 20] {
+        assert_eq!(store.read_tail("s3://empties/none", length).await.unwrap(), (Default::default(), 0), "{length}");
+    }
+    assert_eq!(store.size("s3://empties/none").await.unwrap(), 0);
 }
 
 #[tokio::test]
