@@ -170,7 +170,7 @@ async fn passing_faults_are_retried_and_counted() {
     let object = content(100_000);
     server.put("wh", "f", object.clone());
     let store = open(scope(&server));
-    server.fail([Fault::Unavailable, Fault::RetryAfter(0), Fault::Status(500, "InternalError")]);
+    server.fail([Fault::Unavailable, Fault::RetryAfter(503, 0), Fault::Status(500, "InternalError")]);
     assert!(store.read_ranges("s3://wh/f", std::slice::from_ref(&(0..100_000))).await.unwrap()[0] == object);
     assert_eq!((store.counters().retries, store.counters().requests, store.counters().bytes), (3, 4, 100_000));
 }
@@ -309,7 +309,7 @@ async fn without_credentials_nothing_is_asked_unless_anonymous() {
     assert!(server.take_log().is_empty());
     scope.properties.insert("s3.anonymous".into(), "true".into());
     assert_eq!(open(scope).read_all("s3://wh/f", 10).await.unwrap().len(), 10);
-    assert_eq!(server.take_log()[0].access_key_id, None);
+    assert_eq!(server.take_log()[0].signed.access_key_id, None);
 }
 
 #[tokio::test]
@@ -385,7 +385,7 @@ async fn the_longest_vended_prefix_wins_and_the_rest_uses_the_configuration() {
     for key in ["wh/t/f", "wh/t2/f", "x/f"] {
         store.read_all(&format!("s3://wh/{key}"), 10).await.unwrap();
     }
-    let keys: Vec<_> = server.take_log().into_iter().map(|request| request.access_key_id.unwrap()).collect();
+    let keys: Vec<_> = server.take_log().into_iter().map(|request| request.signed.access_key_id.unwrap()).collect();
     assert_eq!(keys, ["vended-0", "wide", "test"]);
 }
 
