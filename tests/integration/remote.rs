@@ -115,10 +115,9 @@ async fn rows_through_catalog_and_store_equal_those_of_the_local_copy() {
     assert!(table.headers["authorization"].starts_with("Bearer token-"));
     let log = lake.store.take_log();
     assert!(log.iter().all(|r| r.status == 206 || r.status == 200), "{log:?}");
-    assert!(
-        log.iter()
-            .all(|r| r.path.starts_with("/lake/eu%20west/test/t/") && r.access_key_id.as_deref().is_some_and(|id| id.starts_with("key-")))
-    );
+    assert!(log.iter().all(
+        |r| r.path.starts_with("/lake/eu%20west/test/t/") && r.signed.access_key_id.as_deref().is_some_and(|id| id.starts_with("key-"))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,7 +129,7 @@ async fn credentials_and_tokens_that_expire_during_a_scan_are_renewed() {
     let (status, stdout, stderr) = lake.run(&["scan", "test.t", "-o", "jsonl", "--order", "stable"]).await;
     assert_eq!((status, stderr.as_str()), (Some(0), ""));
     assert!(stdout.lines().eq(wanted.iter().map(String::as_str)));
-    let used: BTreeSet<String> = lake.store.take_log().into_iter().filter_map(|request| request.access_key_id).collect();
+    let used: BTreeSet<String> = lake.store.take_log().into_iter().filter_map(|request| request.signed.access_key_id).collect();
     assert!(used.contains("key-1") && used.len() > 1, "{used:?}");
     assert!(lake.catalog.count("/t/credentials") > 0 && lake.catalog.count("/oauth/tokens") > 1);
 }

@@ -12,25 +12,53 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// What a request was signed with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signed {
+    pub access_key_id: Option<String>,
+    pub signature: Option<String>,
+    pub session_token: Option<String>,
+}
+
+impl Signed {
+    /// From the headers of a request.
+    pub fn read<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Signed {
+        let of_signature = |name: &str, end: char| header("authorization")?.split_once(name)?.1.split(end).next().map(str::to_owned);
+        Signed {
+            access_key_id: of_signature("Credential=", '/'),
+            signature: of_signature("Signature=", ','),
+            session_token: header("x-amz-security-token").map(str::to_owned),
+        }
+    }
+}
+
 impl Answer {
-    /// An error with a code, as S3 answers it.
-    pub fn error(status: u16, code: &str) -> Answer {
-        let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>made for a test</Message></Error>");
+    /// An error with a code, as S3 answers it: with what the request was signed with, which nobody who reads it may hand on.
+    pub fn error(status: u16, code: &str, signed: &Signed) -> Answer {
+        let mut body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>made for a test</Message>");
+        let said =
+            [("AWSAccessKeyId", &signed.access_key_id), ("SignatureProvided", &signed.signature), ("Token-0", &signed.session_token)];
+        for (name, value) in said {
+            if let Some(value) = value {
+                let _ = write!(body, "<{name}>{value}</{name}>");
+            }
+        }
+        body.push_str("</Error>");
         Answer { status, headers: vec![("content-type", "application/xml".to_owned())], body: body.into() }
     }
 
     /// What a fault answers instead of the object; `None` where the object is answered, or nothing at all.
-    pub fn refusal(fault: &Fault) -> Option<Answer> {
+    pub fn refusal(fault: &Fault, signed: &Signed) -> Option<Answer> {
         Some(match fault {
-            Fault::Unavailable => Answer::error(503, "SlowDown"),
-            Fault::RetryAfter(seconds) => {
-                let mut answer = Answer::error(503, "SlowDown");
+            Fault::Unavailable => Answer::error(503, Fault::code(503), signed),
+            Fault::RetryAfter(status, seconds) => {
+                let mut answer = Answer::error(*status, Fault::code(*status), signed);
                 answer.headers.push(("retry-after", seconds.to_string()));
                 answer
             }
-            Fault::Denied => Answer::error(403, "AccessDenied"),
-            Fault::ExpiredToken => Answer::error(400, "ExpiredToken"),
-            Fault::Status(status, code) => Answer::error(*status, code),
+            Fault::Denied => Answer::error(403, "AccessDenied", signed),
+            Fault::ExpiredToken => Answer::error(400, "ExpiredToken", signed),
+            Fault::Status(status, code) => Answer::error(*status, code, signed),
             Fault::Truncate(_) | Fault::Reset(_) | Fault::Hang(_) => return None,
         })
     }
@@ -43,7 +71,7 @@ impl Answer {
             return Answer { status: 200, headers, body: bytes.clone() };
         };
         let Some((from, until)) = satisfy(range, size) else {
-            let mut answer = Answer::error(416, "InvalidRange");
+            let mut answer = Answer::error(416, "InvalidRange", &Signed::default());
             answer.headers.push(("content-range", format!("bytes */{size}")));
             return answer;
         };

@@ -15,8 +15,8 @@ use std::time::Duration;
 pub enum Fault {
     /// 503 SlowDown.
     Unavailable,
-    /// 503 with a `Retry-After` of so many seconds.
-    RetryAfter(u64),
+    /// 429, 500 or 503 with a `Retry-After` of so many seconds.
+    RetryAfter(u16, u64),
     /// A correct head, then only so many bytes of the body, then the end of the connection.
     Truncate(usize),
     /// The connection is reset after so many bytes of the body; with 0 of them there is no head either.
@@ -31,6 +31,21 @@ pub enum Fault {
     Status(u16, &'static str),
 }
 
+impl Fault {
+    fn plain(status: u16) -> Fault {
+        if status == 503 { Fault::Unavailable } else { Fault::Status(status, Fault::code(status)) }
+    }
+
+    /// The error code that goes with a fault of the store itself.
+    pub(crate) fn code(status: u16) -> &'static str {
+        match status {
+            429 => "TooManyRequests",
+            500 => "InternalError",
+            _ => "SlowDown",
+        }
+    }
+}
+
 /// How bad the day is. The default is a good one.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
@@ -39,14 +54,14 @@ pub struct Faults {
     pub jitter: Duration,
     /// Of a thousand requests, those that get 503: half of them with a `Retry-After`, of 0 or, one in five, of `retry_after` seconds.
     pub unavailable_per_mille: u32,
+    /// Those that get 429, and those that get 500, in the same ways.
+    pub throttled_per_mille: u32,
+    pub failing_per_mille: u32,
     pub retry_after: u64,
     /// Those whose connection is reset, before the answer or in it.
     pub reset_per_mille: u32,
     /// Those whose body ends too early.
     pub truncate_per_mille: u32,
-    /// Those that are answered only after `hang`.
-    pub hang_per_mille: u32,
-    pub hang: Duration,
     pub change: Option<Change>,
 }
 
@@ -111,23 +126,21 @@ impl Seeded {
 
 impl Faults {
     fn fault(&self, random: &mut StdRng) -> Option<Fault> {
-        let drawn = random.random_range(0..1000);
+        let mut drawn = random.random_range(0..1000);
         // Sizes of all magnitudes, beyond the end of a small body too.
         let magnitude = random.random_range(1..19);
         let bytes = random.random_range(0..1usize << magnitude);
-        if drawn < self.unavailable_per_mille {
-            let pause = if random.random_bool(0.2) { self.retry_after } else { 0 };
-            return Some(if random.random_bool(0.5) { Fault::Unavailable } else { Fault::RetryAfter(pause) });
+        for (share, status) in [(self.unavailable_per_mille, 503), (self.throttled_per_mille, 429), (self.failing_per_mille, 500)] {
+            if drawn < share {
+                let pause = if random.random_bool(0.2) { self.retry_after } else { 0 };
+                return Some(if random.random_bool(0.5) { Fault::plain(status) } else { Fault::RetryAfter(status, pause) });
+            }
+            drawn -= share;
         }
-        let drawn = drawn - self.unavailable_per_mille;
         if drawn < self.reset_per_mille {
             return Some(Fault::Reset(if random.random_bool(0.5) { 0 } else { bytes }));
         }
-        let drawn = drawn - self.reset_per_mille;
-        if drawn < self.truncate_per_mille {
-            return Some(Fault::Truncate(bytes));
-        }
-        (drawn - self.truncate_per_mille < self.hang_per_mille).then_some(Fault::Hang(self.hang))
+        (drawn - self.reset_per_mille < self.truncate_per_mille).then_some(Fault::Truncate(bytes))
     }
 }
 
@@ -137,7 +150,16 @@ mod tests {
 
     #[test]
     fn a_seed_does_the_same_again_in_the_shares_that_were_asked_for() {
-        let faults = Faults { seed: 3, unavailable_per_mille: 50, reset_per_mille: 20, truncate_per_mille: 10, ..Faults::default() };
+        let faults = Faults {
+            seed: 3,
+            unavailable_per_mille: 50,
+            throttled_per_mille: 30,
+            failing_per_mille: 40,
+            retry_after: 7,
+            reset_per_mille: 20,
+            truncate_per_mille: 10,
+            ..Faults::default()
+        };
         let run = |others: usize| {
             let mut seeded = Seeded::new(faults.clone());
             let mut next = || {
@@ -149,8 +171,15 @@ mod tests {
         let suffered = run(0);
         assert_eq!(suffered, run(3));
         let share = |of: fn(&Fault) -> bool| suffered.iter().flatten().filter(|fault| of(fault)).count();
-        let unavailable = share(|fault| matches!(fault, Fault::Unavailable | Fault::RetryAfter(_)));
+        let unavailable = share(|fault| matches!(fault, Fault::Unavailable | Fault::RetryAfter(503, _)));
         assert!((400..600).contains(&unavailable), "{unavailable}");
+        let throttled = share(|fault| matches!(fault, Fault::Status(429, "TooManyRequests") | Fault::RetryAfter(429, _)));
+        assert!((230..370).contains(&throttled), "{throttled}");
+        let failing = share(|fault| matches!(fault, Fault::Status(500, "InternalError") | Fault::RetryAfter(500, _)));
+        assert!((320..480).contains(&failing), "{failing}");
+        let [now, later] =
+            [share(|fault| matches!(fault, Fault::RetryAfter(_, 0))), share(|fault| matches!(fault, Fault::RetryAfter(_, 7)))];
+        assert!((400..560).contains(&now) && (80..160).contains(&later), "{now} {later}");
         assert!((150..250).contains(&share(|fault| matches!(fault, Fault::Reset(_)))));
         assert!((60..140).contains(&share(|fault| matches!(fault, Fault::Truncate(_)))));
     }

@@ -3,7 +3,7 @@
 //! Contract: a head is read and never written anew; what cannot be understood is an error, because a body whose end is not known cannot be
 //! handed on.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use crate::answer::Signed;
 use std::io;
 
 /// A longer head is refused.
@@ -25,9 +25,7 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) range: Option<String>,
-    pub(crate) access_key_id: Option<String>,
-    /// Of the session token, or of the access key id where there is no token: it tells credentials apart and is none.
-    pub(crate) credentials: Option<u64>,
+    pub(crate) signed: Signed,
     pub(crate) framing: Framing,
     pub(crate) closes: bool,
 }
@@ -48,19 +46,12 @@ impl Request {
         let target = parsed.path.unwrap_or("/");
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let framing = framing(parsed.headers)?.unwrap_or(Framing::None);
-        let access_key_id = value(parsed.headers, "authorization").and_then(|text| text.split_once("Credential=")?.1.split('/').next());
-        let hash = |text: &str| {
-            let mut hasher = DefaultHasher::new();
-            text.hash(&mut hasher);
-            hasher.finish()
-        };
         let request = Request {
             method: parsed.method.unwrap_or_default().to_owned(),
             path: path.to_owned(),
             query: query.to_owned(),
             range: value(parsed.headers, "range").map(str::to_owned),
-            access_key_id: access_key_id.map(str::to_owned),
-            credentials: value(parsed.headers, "x-amz-security-token").or(access_key_id).map(hash),
+            signed: Signed::read(|name| value(parsed.headers, name)),
             framing,
             closes: closes(parsed.headers, parsed.version),
         };

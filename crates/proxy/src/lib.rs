@@ -23,9 +23,9 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use answer::Answer;
+pub use answer::{Answer, Signed};
 pub use faults::{Change, Drawn, Fault, Faults, Seeded};
-pub use rules::Logged;
+pub use rules::{Exchange, Logged};
 
 use rules::Rules;
 use std::io;
@@ -42,9 +42,6 @@ pub struct Conditions {
     pub latency: Duration,
     /// Bytes per second of the answers on one connection; as fast as it goes without.
     pub bandwidth_per_connection: Option<u64>,
-    /// How long credentials are good from their first use on: session tokens, or access key ids where there is no token. Later requests
-    /// get 400 ExpiredToken.
-    pub credentials_live: Option<Duration>,
     pub faults: Faults,
 }
 

@@ -1,28 +1,35 @@
 //! What each request suffers, and what is remembered of it.
 
 use crate::Conditions;
-use crate::answer::Answer;
+use crate::answer::{Answer, Signed};
 use crate::faults::{Change, Drawn, Fault, Seeded};
 use crate::head::Request;
 use percent_encoding::percent_decode_str;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
-/// One request as it came over the wire, and what became of it. Times count from the start of the proxy.
+/// One request as it came over the wire, and how it was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logged {
+pub struct Exchange {
     pub method: String,
     /// Still percent-encoded.
     pub path: String,
     pub query: String,
     pub range: Option<String>,
-    pub access_key_id: Option<String>,
-    /// The client's connection, counted from 0.
-    pub connection: u64,
+    pub signed: Signed,
     /// 0 until there is an answer.
     pub status: u16,
     pub fault: Option<Fault>,
+}
+
+/// An exchange and its times, which count from the start of the proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    exchange: Exchange,
+    /// The client's connection, counted from 0.
+    pub connection: u64,
     pub came: Duration,
     /// From the request to the first byte of the answer.
     pub first_byte: Option<Duration>,
@@ -32,7 +39,15 @@ pub struct Logged {
     pub bytes: u64,
 }
 
-impl Logged {
+impl Deref for Logged {
+    type Target = Exchange;
+
+    fn deref(&self) -> &Exchange {
+        &self.exchange
+    }
+}
+
+impl Exchange {
     /// `GET /bucket/key bytes=0-9`, for comparing in one line.
     pub fn line(&self) -> String {
         let range = self.range.as_deref().map(|range| format!(" {range}")).unwrap_or_default();
@@ -57,7 +72,6 @@ pub(crate) struct Rules {
     conditions: Conditions,
     seeded: Seeded,
     queue: Vec<(String, Fault)>,
-    first_use: HashMap<u64, Instant>,
     expiry: HashMap<String, Instant>,
     log: Vec<Logged>,
     /// Entries that were taken before the first of `log`.
@@ -73,7 +87,6 @@ impl Rules {
             seeded: Seeded::new(conditions.faults.clone()),
             conditions,
             queue: Vec::new(),
-            first_use: HashMap::new(),
             expiry: HashMap::new(),
             log: Vec::new(),
             taken: 0,
@@ -121,18 +134,20 @@ impl Rules {
         };
         let fault = if self.is_expired(request) { Some(Fault::ExpiredToken) } else { drawn.fault };
         let hang = if let Some(Fault::Hang(pause)) = fault { pause } else { Duration::ZERO };
-        let refusal = fault.as_ref().and_then(Answer::refusal);
+        let refusal = fault.as_ref().and_then(|fault| Answer::refusal(fault, &request.signed));
         let replaced = drawn.changed.filter(|_| matches!(request.method.as_str(), "GET" | "HEAD"));
         let answer = refusal.or_else(|| replaced.map(|bytes| Answer::object(&bytes, Change::ETAG, request.range.as_deref())));
         self.log.push(Logged {
-            method: request.method.clone(),
-            path: request.path.clone(),
-            query: request.query.clone(),
-            range: request.range.clone(),
-            access_key_id: request.access_key_id.clone(),
+            exchange: Exchange {
+                method: request.method.clone(),
+                path: request.path.clone(),
+                query: request.query.clone(),
+                range: request.range.clone(),
+                signed: request.signed.clone(),
+                status: 0,
+                fault: fault.clone(),
+            },
             connection,
-            status: 0,
-            fault: fault.clone(),
             came: self.started.elapsed(),
             first_byte: None,
             ended: None,
@@ -148,20 +163,16 @@ impl Rules {
         }
     }
 
-    fn is_expired(&mut self, request: &Request) -> bool {
-        let now = Instant::now();
-        if request.access_key_id.as_ref().and_then(|id| self.expiry.get(id)).is_some_and(|expiry| *expiry <= now) {
-            return true;
-        }
-        let (Some(life), Some(credentials)) = (self.conditions.credentials_live, request.credentials) else { return false };
-        now.duration_since(*self.first_use.entry(credentials).or_insert(now)) > life
+    fn is_expired(&self, request: &Request) -> bool {
+        let expiry = request.signed.access_key_id.as_ref().and_then(|id| self.expiry.get(id));
+        expiry.is_some_and(|expiry| *expiry <= Instant::now())
     }
 
     /// The head of the answer goes out.
     pub(crate) fn answered(&mut self, entry: u64, status: u16) {
         let now = self.started.elapsed();
         if let Some(logged) = self.entry(entry) {
-            logged.status = status;
+            logged.exchange.status = status;
             logged.first_byte = Some(now.saturating_sub(logged.came));
         }
     }

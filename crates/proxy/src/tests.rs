@@ -121,14 +121,20 @@ async fn a_body_that_waits_for_leave_is_sent_after_it() {
 async fn queued_faults_come_in_order_to_the_paths_they_are_for() {
     let (address, _, _task) = server().await;
     let proxy = Proxy::start(address, Conditions::default()).await.unwrap();
-    proxy.fail("/large", [Fault::Unavailable, Fault::RetryAfter(3), Fault::Status(429, "TooMany"), Fault::ExpiredToken]);
+    let faults = [
+        (Fault::Unavailable, 503, "SlowDown"),
+        (Fault::RetryAfter(503, 3), 503, "retry-after: 3"),
+        (Fault::RetryAfter(500, 0), 500, "retry-after: 0"),
+        (Fault::RetryAfter(429, 60), 429, "TooManyRequests"),
+        (Fault::Status(429, "TooMany"), 429, "TooMany"),
+        (Fault::ExpiredToken, 400, "ExpiredToken"),
+    ];
+    proxy.fail("/large", faults.iter().map(|(fault, ..)| fault.clone()));
     assert!(ask(&proxy, "/other").await.contains(" 200 OK"));
-    let answers = [ask(&proxy, "/large").await, ask(&proxy, "/large").await, ask(&proxy, "/large").await, ask(&proxy, "/large").await];
-    for (answer, (status, text)) in
-        answers.iter().zip([(503, "SlowDown"), (503, "retry-after: 3"), (429, "TooMany"), (400, "ExpiredToken")])
-    {
+    for (_, status, text) in faults {
+        let answer = ask(&proxy, "/large").await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(text), "{answer}");
-        assert_eq!(length(answer), answer.split_once("\r\n\r\n").unwrap().1.len());
+        assert_eq!(length(&answer), answer.split_once("\r\n\r\n").unwrap().1.len());
     }
     proxy.fail("", [Fault::Reset(0), Fault::Reset(50_000), Fault::Truncate(70_000)]);
     assert_eq!(talk(&proxy, &get("/large")).await, (String::new(), true));
@@ -143,19 +149,15 @@ async fn queued_faults_come_in_order_to_the_paths_they_are_for() {
     let log = proxy.take_log();
     let suffered: Vec<_> = log.iter().map(|logged| (logged.status, logged.fault.is_some(), logged.bytes as usize)).collect();
     assert_eq!(suffered[1].0, 503);
-    assert_eq!(suffered[5..], [(0, true, 0), (200, true, 50_000), (200, true, 70_000), (200, false, BODY), (200, false, BODY)]);
+    assert_eq!(suffered[7..], [(0, true, 0), (200, true, 50_000), (200, true, 70_000), (200, false, BODY), (200, false, BODY)]);
 }
 
 #[tokio::test]
 async fn latency_bandwidth_and_hangs_take_their_time() {
     let (address, _, _task) = server().await;
-    let slow = Conditions {
-        latency: Duration::from_millis(60),
-        bandwidth_per_connection: Some(1_000_000),
-        faults: Faults { hang_per_mille: 1000, hang: Duration::from_millis(100), ..Faults::default() },
-        ..Conditions::default()
-    };
+    let slow = Conditions { latency: Duration::from_millis(60), bandwidth_per_connection: Some(1_000_000), ..Conditions::default() };
     let proxy = Proxy::start(address, slow).await.unwrap();
+    proxy.fail("", [Fault::Hang(Duration::from_millis(100))]);
     assert_eq!(ask(&proxy, "/large").await.split_once("\r\n\r\n").unwrap().1.len(), BODY);
     let log = proxy.take_log();
     assert!(log[0].first_byte.unwrap() >= Duration::from_millis(160), "{log:?}");
@@ -182,24 +184,25 @@ async fn a_client_that_goes_during_a_hang_ends_its_request() {
 }
 
 #[tokio::test]
-async fn credentials_end_some_time_after_their_first_use_or_when_told() {
+async fn credentials_end_when_told_and_a_refusal_repeats_them() {
     let (address, _, _task) = server().await;
-    let conditions = Conditions { credentials_live: Some(Duration::from_millis(300)), ..Conditions::default() };
-    let proxy = Proxy::start(address, conditions).await.unwrap();
-    let signed = |id: &str, token: &str| {
-        let signature = format!("AWS4-HMAC-SHA256 Credential={id}/20260101/us-east-1/s3/aws4_request, Signature=0");
-        format!("GET /x HTTP/1.1\r\nconnection: close\r\nAuthorization: {signature}\r\n{token}\r\n")
+    let proxy = Proxy::start(address, Conditions::default()).await.unwrap();
+    let ask = async |id: &str, token: &str| {
+        let signature = format!("AWS4-HMAC-SHA256 Credential={id}/20260101/us-east-1/s3/aws4_request, Signature=5f3759df");
+        let request = format!("GET /x HTTP/1.1\r\nconnection: close\r\nAuthorization: {signature}\r\n{token}\r\n");
+        talk(&proxy, &request).await.0
     };
-    let is_good = async |id: &str, token: &str| talk(&proxy, &signed(id, token)).await.0.contains(" 200 OK");
-    let [one, two] = ["X-Amz-Security-Token: 1\r\n", "x-amz-security-token: 2\r\n"];
-    assert!(is_good("a", one).await && is_good("a", "").await);
+    proxy.expire("a", Instant::now() + Duration::from_millis(300));
+    assert!(ask("a", "X-Amz-Security-Token: 1\r\n").await.contains(" 200 OK"));
     tokio::time::sleep(Duration::from_millis(350)).await;
-    assert!(!is_good("a", one).await && !is_good("b", one).await && !is_good("a", "").await);
-    assert!(is_good("a", two).await && is_good("c", "").await);
-    proxy.expire("c", Instant::now());
-    assert!(!is_good("c", two).await && is_good("a", two).await);
+    let refused = ask("a", "x-amz-security-token: 2\r\n").await;
+    for said in ["HTTP/1.1 400 ", ">ExpiredToken<", "<AWSAccessKeyId>a<", "<SignatureProvided>5f3759df<", "<Token-0>2<"] {
+        assert!(refused.contains(said), "{said}: {refused}");
+    }
+    assert!(ask("c", "").await.contains(" 200 OK"));
     let log = proxy.take_log();
-    assert_eq!((log[0].access_key_id.as_deref(), log[2].fault.clone()), (Some("a"), Some(Fault::ExpiredToken)));
+    assert_eq!(log[0].signed.session_token.as_deref(), Some("1"));
+    assert_eq!((log[2].signed.access_key_id.as_deref(), log[2].fault.clone()), (Some("c"), None));
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@
 //! that says whether trying again can help. Messages carry the endpoint, the status and the error code, never a body.
 
 use crate::location::shown;
-use crate::settings::{Access, Settings};
+use crate::peer::PARALLEL_REQUESTS;
+use crate::recent::Recent;
+use crate::settings::Settings;
 use fastdata_types::error::{Error, ErrorKind, Result, Stage};
 use futures::StreamExt;
 use object_store::aws::{AwsAuthorizer, AwsCredential};
@@ -14,7 +16,6 @@ use object_store::client::{HttpClient, HttpError, HttpErrorKind, HttpRequest, Ht
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderName, HeaderValue, RANGE, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,27 +23,34 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remov
 const KEY: &AsciiSet = &QUERY_VALUE.remove(b'/');
 const ERROR_BODY_LIMIT: usize = 64 << 10;
 
+/// Ways to connect whose pools are kept.
+const MOST_CLIENTS: usize = 8;
+
 /// Connection pools, one for each way to connect, shared by every bucket and credential.
-#[derive(Default)]
-pub(crate) struct Clients(Mutex<HashMap<(bool, Duration), HttpClient>>);
+pub(crate) struct Clients(Mutex<Recent<(bool, Duration), HttpClient>>);
+
+impl Default for Clients {
+    fn default() -> Clients {
+        Clients(Mutex::new(Recent::new(MOST_CLIENTS)))
+    }
+}
 
 impl Clients {
-    fn get(&self, settings: &Settings) -> Result<HttpClient> {
-        let key = (settings.allows_http(), settings.connect_timeout);
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&key) {
-            return Ok(client.clone());
-        }
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("fastdata/", env!("CARGO_PKG_VERSION")))
-            .http1_only()
-            .https_only(!settings.allows_http())
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(settings.connect_timeout)
-            .pool_max_idle_per_host(64)
-            .build()
-            .map_err(|error| Error::internal(Stage::Store, "no HTTP client can be made").source(error))?;
-        Ok(clients.entry(key).or_insert(HttpClient::new(client)).clone())
+    fn get(&self, settings: &Settings) -> Result<Arc<HttpClient>> {
+        let way = (settings.allows_http(), settings.connect_timeout);
+        let make = || {
+            let client = reqwest::Client::builder()
+                .user_agent(concat!("fastdata/", env!("CARGO_PKG_VERSION")))
+                .http1_only()
+                .https_only(!settings.allows_http())
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(settings.connect_timeout)
+                .pool_max_idle_per_host(PARALLEL_REQUESTS)
+                .build()
+                .map_err(|error| Error::internal(Stage::Store, "no HTTP client can be made").source(error))?;
+            Ok((way, Arc::new(HttpClient::new(client))))
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_make(|known| *known == way, make)
     }
 }
 
@@ -64,6 +72,8 @@ pub(crate) enum Fault {
         connecting: bool,
         after: Option<Duration>,
     },
+    /// There are no credentials to ask with; there may be some later.
+    Wanting(Error),
     /// The credentials were refused; other ones may do.
     Refused(Error),
     Final(Error),
@@ -76,25 +86,33 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Why there are no credentials.
+    pub(crate) fn wanting(error: Error) -> Fault {
+        if error.retryable() { Fault::Wanting(error) } else { Fault::Final(error) }
+    }
+}
+
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Fault::Final(error)
     }
 }
 
-/// Sends one request and gives any 2xx answer, or 416, whose meaning only the caller knows.
+/// Sends one request, signed with `credential` if there is one, and gives any 2xx answer, or 416, whose meaning only the caller knows.
 pub(crate) async fn send(
     clients: &Clients,
     settings: &Settings,
+    credential: Option<&AwsCredential>,
     location: &str,
     bucket: &str,
     asked: &Asked<'_>,
 ) -> Result<HttpResponse, Fault> {
-    let request = signed(settings, location, bucket, asked).await?;
+    let request = signed(settings, credential, location, bucket, asked)?;
     let client = clients.get(settings)?;
     let answer = match tokio::time::timeout(settings.silence, client.execute(request)).await {
         Err(_) => return Err(silent(settings.silence)),
-        Ok(Err(error)) => return Err(passing(&error)),
+        Ok(Err(error)) => return Err(untrusted(&error, settings, location).unwrap_or_else(|| passing(&error))),
         Ok(Ok(answer)) => answer,
     };
     let status = answer.status();
@@ -103,10 +121,10 @@ pub(crate) async fn send(
     }
     let (parts, body) = answer.into_parts();
     let code = tokio::time::timeout(settings.silence, error_code(body)).await.unwrap_or_default();
-    Err(meaning(settings, location, bucket, status, code.as_deref(), &parts.headers))
+    Err(meaning(settings, location, bucket, &asked.method, status, code.as_deref(), &parts.headers))
 }
 
-async fn signed(settings: &Settings, location: &str, bucket: &str, asked: &Asked<'_>) -> Result<HttpRequest> {
+fn signed(settings: &Settings, credential: Option<&AwsCredential>, location: &str, bucket: &str, asked: &Asked<'_>) -> Result<HttpRequest> {
     let mut url = format!("{}/{}", settings.bucket_url(bucket), utf8_percent_encode(asked.key, KEY));
     for (index, (name, value)) in asked.query.iter().enumerate() {
         url.push(if index == 0 { '?' } else { '&' });
@@ -120,32 +138,9 @@ async fn signed(settings: &Settings, location: &str, bucket: &str, asked: &Asked
         let value = HeaderValue::from_str(range).map_err(|_| Error::internal(Stage::Store, "a byte range is no header value"))?;
         request.headers_mut().insert(RANGE, value);
     }
-    let credential: Arc<AwsCredential> = match &settings.access {
-        Access::Anonymous => return Ok(request),
-        Access::Fixed(credential) => credential.clone(),
-        Access::Provider(provider) => {
-            let credential = provider.get_credential().await.map_err(|error| {
-                Error::new(
-                    ErrorKind::Unauthenticated,
-                    Stage::Store,
-                    format!("{}: the environment's credential provider failed: {error}", shown(location)),
-                )
-                .advice(
-                    "check the role, container or instance credentials of this process, or set s3.access-key-id and s3.secret-access-key",
-                )
-            })?;
-            let usable = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
-            if !usable(&credential.key_id) || !credential.token.as_deref().is_none_or(usable) {
-                return Err(unusable("the environment's credential provider gave unusable credentials"));
-            }
-            credential
-        }
-        Access::Missing(advice) => {
-            let message = format!("{}: there are no credentials for bucket '{bucket}'", shown(location));
-            return Err(Error::new(ErrorKind::Unauthenticated, Stage::Store, message).advice(*advice));
-        }
-    };
-    AwsAuthorizer::new(&credential, "s3", &settings.region).authorize(&mut request, None);
+    if let Some(credential) = credential {
+        AwsAuthorizer::new(credential, "s3", &settings.region).authorize(&mut request, None);
+    }
     Ok(request)
 }
 
@@ -167,6 +162,25 @@ pub(crate) fn passing(error: &HttpError) -> Fault {
     Fault::Passing { cause, connecting: error.kind() == HttpErrorKind::Connect, after: None }
 }
 
+/// A certificate that is not trusted now is not trusted the next time either.
+fn untrusted(error: &HttpError, settings: &Settings, location: &str) -> Option<Fault> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref::<rustls::Error>() {
+            let message = format!("{}: {} shows a certificate that is not trusted: {why}", shown(location), settings.endpoint_name());
+            return Some(Fault::Final(Error::new(ErrorKind::Unauthenticated, Stage::Store, message).advice(
+                "if its authority is your own, name the file with the authority's certificate in the variable SSL_CERT_FILE (docs/stores/s3.md); check the host name of s3.endpoint and this machine's clock",
+            )));
+        }
+        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            // Its own source would be the inner one's.
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
 async fn error_code(body: object_store::client::HttpResponseBody) -> Option<String> {
     let mut text = Vec::new();
     let mut chunks = body.bytes_stream();
@@ -181,7 +195,15 @@ async fn error_code(body: object_store::client::HttpResponseBody) -> Option<Stri
     (code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')).then(|| code.to_string())
 }
 
-fn meaning(settings: &Settings, location: &str, bucket: &str, status: StatusCode, code: Option<&str>, headers: &HeaderMap) -> Fault {
+fn meaning(
+    settings: &Settings,
+    location: &str,
+    bucket: &str,
+    method: &Method,
+    status: StatusCode,
+    code: Option<&str>,
+    headers: &HeaderMap,
+) -> Fault {
     let said = match code {
         Some(code) => format!("{} {code}", status.as_u16()),
         None => status.to_string(),
@@ -197,6 +219,11 @@ fn meaning(settings: &Settings, location: &str, bucket: &str, status: StatusCode
         (404, _) => Fault::Final(crate::local::missing(location)),
         (_, "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired") => Fault::Refused(
             error(ErrorKind::Unauthenticated, "the session token has expired or is not valid").advice("renew the credentials"),
+        ),
+        // The answer to HEAD has no body that would say it; what is asked is always the same, so that nothing else can be wrong.
+        (400, "") if method == Method::HEAD => Fault::Refused(
+            error(ErrorKind::Unauthenticated, "the request was refused without a reason, as it is with a session token that has expired")
+                .advice("renew the credentials, and check s3.region"),
         ),
         (401, _) | (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AuthorizationHeaderMalformed" | "RequestTimeTooSkewed") => {
             Fault::Refused(
@@ -216,7 +243,7 @@ fn meaning(settings: &Settings, location: &str, bucket: &str, status: StatusCode
                 error(ErrorKind::Config, &what).advice("set s3.region, or s3.endpoint and s3.path-style-access, as the bucket needs"),
             )
         }
-        (408 | 429 | 500..=599, _)
+        (408 | 429 | 500 | 502 | 503 | 504, _)
         | (_, "SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable" | "ThrottlingException") => {
             let after = header(headers, &RETRY_AFTER).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
             Fault::Passing { cause: said, connecting: false, after }
@@ -235,7 +262,12 @@ pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
 
 /// First byte, end (exclusive) and total size, from `bytes 0-9/100`.
 pub(crate) fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
-    let (span, total) = header(headers, &CONTENT_RANGE)?.strip_prefix("bytes ")?.split_once('/')?;
+    let said = header(headers, &CONTENT_RANGE)?;
+    // MinIO's word for the tail of an empty object.
+    if said == "bytes 0--1/0" {
+        return Some((0, 0, 0));
+    }
+    let (span, total) = said.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = span.split_once('-')?;
     let (first, end, total) = (first.parse().ok()?, last.parse::<u64>().ok()?.checked_add(1)?, total.parse().ok()?);
     (first < end && end <= total).then_some((first, end, total))
@@ -258,7 +290,10 @@ mod tests {
             content_range(&headers)
         };
         assert_eq!(parse("bytes 5-9/10"), Some((5, 10, 10)));
-        for nonsense in ["bytes 5-9/*", "bytes 9-5/10", "bytes 5-10/10", "5-9/10", "bytes 0-18446744073709551615/1", "bytes */10", ""] {
+        assert_eq!(parse("bytes 0--1/0"), Some((0, 0, 0)));
+        for nonsense in
+            ["bytes 0--1/1", "bytes 5-9/*", "bytes 9-5/10", "bytes 5-10/10", "5-9/10", "bytes 0-18446744073709551615/1", "bytes */10", ""]
+        {
             assert_eq!(parse(nonsense), None, "{nonsense}");
         }
     }

@@ -10,6 +10,7 @@
 
 mod beneath;
 mod buffers;
+mod environment;
 mod http;
 mod listing;
 mod local;
@@ -19,6 +20,7 @@ mod mutations;
 mod peer;
 mod policy;
 mod ranges;
+mod recent;
 mod retry;
 mod rewrite;
 mod s3;

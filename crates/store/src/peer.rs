@@ -1,4 +1,4 @@
-//! What the process knows of one endpoint: whether it was ever reached, and how soon it usually answers.
+//! What the process knows of one endpoint: whether it was ever reached, how soon it usually answers, and how many requests it may have at once.
 //!
 //! Problem: a request may hang while the store is well (a lost packet, one sick node behind the endpoint), and a reader that waits until the
 //! silence is too long waits seconds for what another request gets in milliseconds. Contract: [`Peer::hedged`] sends a request, and one more
@@ -8,14 +8,22 @@
 //! retransmissions (RFC 6298).
 
 use crate::http::Fault;
+use crate::recent::Recent;
+use fastdata_types::error::{Error, Result as OurResult, Stage};
 use object_store::client::HttpResponse;
-use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Requests to one endpoint at once, from the first byte of each to the last of its body: somewhat more than what the readers of one scan keep
+/// under way from afar, and none of another endpoint's, which may hang.
+pub(crate) const PARALLEL_REQUESTS: usize = 96;
+/// Endpoints that are remembered.
+const MOST_PEERS: usize = 64;
 /// Hedges for each request that is sent.
 const SHARE: f64 = 0.05;
 /// Hedges that may be saved up, and are there at the start.
@@ -27,10 +35,17 @@ const LONG: Duration = Duration::from_secs(2);
 /// Nothing faster is ever called late.
 const SOON: Duration = Duration::from_millis(200);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Peer {
     reached: AtomicBool,
     pace: Mutex<Pace>,
+    permits: Arc<Semaphore>,
+}
+
+impl Default for Peer {
+    fn default() -> Peer {
+        Peer { reached: AtomicBool::default(), pace: Mutex::default(), permits: Arc::new(Semaphore::new(PARALLEL_REQUESTS)) }
+    }
 }
 
 #[derive(Debug)]
@@ -75,6 +90,12 @@ impl Peer {
     /// Whether a connection was made to the endpoint since the process began.
     pub(crate) fn is_reached(&self) -> bool {
         self.reached.load(Ordering::Relaxed)
+    }
+
+    /// For one request; waits while there are enough.
+    pub(crate) async fn permit(&self) -> OurResult<OwnedSemaphorePermit> {
+        let permit = self.permits.clone().acquire_owned().await;
+        permit.map_err(|_| Error::internal(Stage::Store, "the request limit is closed"))
     }
 
     fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
@@ -125,19 +146,26 @@ impl Peer {
 }
 
 /// The endpoints of the process, by their names.
-#[derive(Debug, Default)]
-pub(crate) struct Peers(Mutex<HashMap<String, Arc<Peer>>>);
+#[derive(Debug)]
+pub(crate) struct Peers(Mutex<Recent<String, Peer>>);
+
+impl Default for Peers {
+    fn default() -> Peers {
+        Peers(Mutex::new(Recent::new(MOST_PEERS)))
+    }
+}
 
 impl Peers {
     pub(crate) fn get(&self, endpoint: String) -> Arc<Peer> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(endpoint).or_default().clone()
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(peer) = known.get_or_make(|name| *name == endpoint, || Ok::<_, Infallible>((endpoint.clone(), Arc::default())));
+        peer
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fastdata_types::error::{Error, Stage};
     use object_store::client::HttpResponseBody;
     use std::sync::atomic::AtomicU32;
 

@@ -2,48 +2,50 @@
 //!
 //! Contract: each operation gives exactly the bytes asked for or an error that names the location; an object that changes between two
 //! requests is noticed by ETag and size; credentials are those vended for the longest prefix of the location, else those of the properties or
-//! environment. How: `ranges` decides the requests, `http` makes one, `peer` a second one beside it where it is late, `retry` says when to make
-//! another after it; a body that breaks off is taken up where it broke, so no byte is asked for twice.
+//! environment. How: `ranges` decides the requests, `asking` sees one through to its answer; a body that breaks off is taken up where it broke, so
+//! no byte is asked for twice.
 
+mod asking;
+
+use crate::environment::Environment;
 use crate::http::{self, Asked, Clients, Fault};
-use crate::listing;
+use crate::listing::{self, Listing};
 use crate::local::{too_large, too_short};
-use crate::location::{path_below, shown};
+use crate::location::shown;
 use crate::peer::Peers;
 use crate::policy::Policy;
 use crate::ranges::{self, Part, Request, Scatter};
-use crate::retry::{Retry, Vended};
+use crate::recent::Recent;
+use crate::retry::Retry;
 use crate::settings::{Properties, Settings};
 use crate::stores::Counters;
 use crate::versions::{Versions, changed};
+use asking::Answer;
 use bytes::{Bytes, BytesMut};
 use fastdata_types::error::{Error, Result, Stage};
-use fastdata_types::store::{CredentialSource, VendedCredential};
-use futures::StreamExt;
-use object_store::client::HttpResponse;
+use fastdata_types::store::CredentialSource;
+use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, LAST_MODIFIED};
-use reqwest::{Method, StatusCode};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
 
 /// The first request for an object of unknown size.
 const FIRST_BYTES: u64 = 8 << 20;
 /// More than this is not allocated before the object's size is known.
 const TRUSTED_BYTES: u64 = 64 << 20;
+/// Settings that one scope keeps.
+pub(crate) const MOST_SETTINGS: usize = 16;
 
 /// What all stores of the process share for S3.
 pub(crate) struct Network {
     pub(crate) clients: Clients,
     pub(crate) peers: Peers,
-    /// One for each request from its first byte to the last of its body.
-    pub(crate) permits: Arc<Semaphore>,
-    pub(crate) environment: Properties,
+    pub(crate) environment: Environment,
 }
 
-/// Settings by the properties they came from: the scope's own, and one for each vended credential.
-type Resolved = Mutex<Vec<(Properties, Arc<Settings>)>>;
+/// Settings by the properties they came from: the scope's own, and those with each vended credential.
+type Resolved = Mutex<Recent<Properties, Settings>>;
 
 #[derive(Clone)]
 pub(crate) struct S3 {
@@ -63,53 +65,6 @@ pub(crate) struct Object {
     pub(crate) spelling: String,
     pub(crate) bucket: String,
     pub(crate) key: String,
-}
-
-/// An answer whose body has yet to arrive.
-struct Answer {
-    response: HttpResponse,
-    settings: Arc<Settings>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Answer {
-    fn headers(&self) -> &HeaderMap {
-        self.response.headers()
-    }
-
-    /// First byte, end and total size of what the body holds. Some stores answer 200 where a range covers the whole object.
-    fn span(&self) -> Option<(u64, u64, u64)> {
-        match self.response.status() {
-            StatusCode::PARTIAL_CONTENT => http::content_range(self.headers()),
-            StatusCode::OK => {
-                let size = http::header(self.headers(), &CONTENT_LENGTH)?.parse().ok()?;
-                Some((0, size, size))
-            }
-            _ => None,
-        }
-    }
-
-    fn is_unsatisfiable(&self) -> bool {
-        self.response.status() == StatusCode::RANGE_NOT_SATISFIABLE
-    }
-
-    /// Hands each chunk to `take` until it wants no more, or the body ends.
-    async fn drain(self, mut take: impl FnMut(&[u8]) -> Result<bool>) -> Result<(), Fault> {
-        let silence = self.settings.silence;
-        let mut chunks = self.response.into_body().bytes_stream();
-        loop {
-            match tokio::time::timeout(silence, chunks.next()).await {
-                Err(_) => return Err(http::silent(silence)),
-                Ok(None) => return Ok(()),
-                Ok(Some(Err(error))) => return Err(http::passing(&error)),
-                Ok(Some(Ok(chunk))) => {
-                    if !take(&chunk)? {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// What an answer says about the object.
@@ -143,7 +98,7 @@ impl S3 {
         let mut retry = Retry::new();
         let answer = self.respond(&object, &get(&object, format!("bytes=0-{}", first - 1)), &mut retry).await?;
         if answer.is_unsatisfiable() {
-            return self.surely_empty(&object, answer.headers()).await.map(|()| Bytes::new());
+            return self.surely_empty(&object, answer).await.map(|()| Bytes::new());
         }
         let (_, end, size) = self.expect_range(&object, &answer, 0, None)?;
         if size > limit {
@@ -169,7 +124,7 @@ impl S3 {
         let mut retry = Retry::new();
         let answer = self.respond(&object, &get(&object, format!("bytes=-{length}")), &mut retry).await?;
         if answer.is_unsatisfiable() {
-            return self.surely_empty(&object, answer.headers()).await.map(|()| (Bytes::new(), 0));
+            return self.surely_empty(&object, answer).await.map(|()| (Bytes::new(), 0));
         }
         let Some((start, _, size)) = answer.span().filter(|(first, _, size)| *first == size.saturating_sub(length)) else {
             return Err(ignores_ranges(&object));
@@ -189,7 +144,7 @@ impl S3 {
             key if key.ends_with('/') => key.to_string(),
             key => format!("{key}/"),
         };
-        let mut names = Vec::new();
+        let mut listing = Listing::default();
         let mut page: Option<String> = None;
         loop {
             let mut query = vec![("list-type", "2"), ("delimiter", "/"), ("encoding-type", "url"), ("prefix", prefix.as_str())];
@@ -206,9 +161,9 @@ impl S3 {
                     Err(fault) => self.give_way(fault, &settings, directory, &mut retry).await?,
                 }
             };
-            page = listing::read_page(&directory.location, &prefix, &body, &mut names)?;
+            page = listing.read_page(&directory.location, &prefix, &body)?;
             if page.is_none() {
-                return Ok(names);
+                return Ok(listing.names);
             }
         }
     }
@@ -224,8 +179,11 @@ impl S3 {
     }
 
     /// A range of an empty object cannot be satisfied; that of any other object can.
-    async fn surely_empty(&self, object: &Object, headers: &HeaderMap) -> Result<()> {
-        let size = match http::size_of_unsatisfied(headers) {
+    async fn surely_empty(&self, object: &Object, unsatisfied: Answer) -> Result<()> {
+        let said = http::size_of_unsatisfied(unsatisfied.headers());
+        // With its permit: the next request takes one of its own, and would wait for ever where each waits for another's.
+        drop(unsatisfied);
+        let size = match said {
             Some(size) => size,
             None => self.head(object).await?.size,
         };
@@ -302,7 +260,7 @@ impl S3 {
                 let wanted = scatter.position() < scatter.end();
                 self.counters.read(chunk.len() as u64);
                 scatter.take(chunk);
-                retry.progressed();
+                retry.progressed(chunk.len() as u64);
                 Ok(wanted)
             })
             .await;
@@ -328,89 +286,6 @@ impl S3 {
             .await?;
         Ok(body)
     }
-
-    /// Asks until there is an answer that is no fault.
-    async fn respond(&self, object: &Object, asked: &Asked<'_>, retry: &mut Retry) -> Result<Answer> {
-        loop {
-            // Whoever waits for a catalog to renew credentials holds no permit. They may end during the wait for one, and then it is for them again.
-            self.settings(object).await?;
-            let permit = self.network.permits.clone().acquire_owned().await;
-            let permit = permit.map_err(|_| Error::internal(Stage::Store, "the request limit is closed"))?;
-            let settings = self.settings(object).await?;
-            let attempt = || {
-                self.counters.requested();
-                http::send(&self.network.clients, &settings, &object.location, &object.bucket, asked)
-            };
-            let answered = match settings.hedges {
-                true => settings.peer.hedged(attempt, || self.counters.hedged()).await,
-                false => settings.peer.alone(attempt()).await,
-            };
-            match answered {
-                Ok(response) => return Ok(Answer { response, settings, _permit: permit }),
-                Err(fault) => {
-                    drop(permit);
-                    self.give_way(fault, &settings, object, retry).await?;
-                }
-            }
-        }
-    }
-
-    /// `used` are the settings of the request that failed.
-    async fn give_way(&self, fault: Fault, used: &Arc<Settings>, object: &Object, retry: &mut Retry) -> Result<()> {
-        let vended = match (&self.credentials, &fault) {
-            (Some(source), Fault::Refused(_)) => {
-                let current = source.current().await?;
-                let refused = Arc::ptr_eq(used, &self.settings_with(object, &current)?);
-                if refused { Vended::Refused(source.as_ref(), current) } else { Vended::Anew }
-            }
-            (Some(_), _) => Vended::Anew,
-            (None, _) => Vended::Never,
-        };
-        retry.after(fault, used, &object.location, vended).await?;
-        self.counters.retried();
-        Ok(())
-    }
-
-    async fn settings(&self, object: &Object) -> Result<Arc<Settings>> {
-        let current = match &self.credentials {
-            None => vec![],
-            Some(source) => source.current().await?,
-        };
-        self.settings_with(object, &current)
-    }
-
-    /// With the vended credential of the longest prefix that the object lies below, if there is one.
-    fn settings_with(&self, object: &Object, vended: &[VendedCredential]) -> Result<Arc<Settings>> {
-        let below = |prefix: &str| match prefix {
-            "" | "s3" | "s3a" | "s3n" => true,
-            prefix => path_below(&object.spelling, self.policy.spelling(prefix).trim_end_matches('/')).is_some(),
-        };
-        let vended = vended.iter().filter(|vended| below(&vended.prefix)).max_by_key(|vended| vended.prefix.len());
-        let mut properties = self.properties.clone();
-        if let Some(vended) = vended {
-            if vended.properties.contains_key("s3.access-key-id") {
-                properties.retain(|name, _| !is_credential(name));
-            }
-            properties.extend(vended.properties.clone());
-        }
-        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, settings)) = resolved.iter().find(|(known, _)| *known == properties) {
-            return Ok(settings.clone());
-        }
-        let mut settings = Settings::resolve(&properties, &self.network.environment)?;
-        settings.peer = self.network.peers.get(settings.endpoint_name());
-        let settings = Arc::new(settings);
-        if resolved.len() >= 16 {
-            resolved.remove(0);
-        }
-        resolved.push((properties, settings.clone()));
-        Ok(settings)
-    }
-}
-
-fn is_credential(name: &str) -> bool {
-    let name = name.strip_prefix("s3.").or_else(|| name.strip_prefix("client.")).unwrap_or_default();
-    matches!(name, "access-key-id" | "secret-access-key" | "session-token" | "anonymous")
 }
 
 fn get<'a>(object: &'a Object, range: String) -> Asked<'a> {

@@ -5,9 +5,12 @@
 //! never put together from two sources; instance-metadata credentials only where `fastdata.s3.instance-credentials` is true. How: properties
 //! win over the standard AWS environment variables, which win over defaults.
 
+use crate::environment::{Environment, Provider};
+use crate::http::Fault;
+use crate::location::shown;
 use crate::peer::Peer;
 use fastdata_types::error::{Error, ErrorKind, Result, Stage};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
+use object_store::aws::AwsCredential;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +19,8 @@ use url::Url;
 pub(crate) type Properties = BTreeMap<String, String>;
 
 pub(crate) struct Settings {
+    /// What all of this was resolved from.
+    pub(crate) properties: Properties,
     /// `None` is AWS itself.
     pub(crate) endpoint: Option<Url>,
     pub(crate) region: String,
@@ -35,17 +40,17 @@ pub(crate) struct Settings {
 pub(crate) enum Access {
     Anonymous,
     Fixed(Arc<AwsCredential>),
-    /// Web identity, container or instance credentials, renewed by their provider.
-    Provider(AwsCredentialProvider),
+    Provider(Arc<Provider>),
     Missing(&'static str),
 }
 
 impl Settings {
-    pub(crate) fn resolve(properties: &Properties, environment: &Properties) -> Result<Settings> {
+    pub(crate) fn resolve(properties: &Properties, environment: &Environment) -> Result<Settings> {
         let mut problems = Vec::new();
-        let endpoint = resolve_endpoint(properties, environment, &mut problems);
+        let variables = &environment.variables;
+        let endpoint = resolve_endpoint(properties, variables, &mut problems);
         let region = first(properties, &["s3.region", "client.region"])
-            .or_else(|| first(environment, &["AWS_REGION", "AWS_DEFAULT_REGION"]))
+            .or_else(|| first(variables, &["AWS_REGION", "AWS_DEFAULT_REGION"]))
             .unwrap_or("us-east-1")
             .to_string();
         if region.is_empty() || !region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
@@ -66,8 +71,8 @@ impl Settings {
         let hedges = flag(properties, "fastdata.s3.hedging", &mut problems).unwrap_or(true);
         let access = resolve_access(properties, environment, &region, &mut problems);
         if problems.is_empty() {
-            let peer = Arc::default();
-            Ok(Settings { endpoint, region, path_style, access, connect_timeout, silence, patience, hedges, peer })
+            let (properties, peer) = (properties.clone(), Arc::default());
+            Ok(Settings { properties, endpoint, region, path_style, access, connect_timeout, silence, patience, hedges, peer })
         } else {
             Err(Error::new(ErrorKind::Config, Stage::Store, format!("storage properties: {}", problems.join("; ")))
                 .advice("correct the properties of the catalog in fastdata.toml, or the AWS_* environment variables"))
@@ -100,12 +105,25 @@ impl Settings {
         }
     }
 
+    /// What signs a request for this location now; nothing signs anonymous ones.
+    pub(crate) async fn credential(&self, bucket: &str, location: &str) -> Result<Option<Arc<AwsCredential>>, Fault> {
+        match &self.access {
+            Access::Anonymous => Ok(None),
+            Access::Fixed(credential) => Ok(Some(credential.clone())),
+            Access::Provider(provider) => provider.lend(self.silence, location).await.map(Some),
+            Access::Missing(advice) => {
+                let message = format!("{}: there are no credentials for bucket '{bucket}'", shown(location));
+                Err(Error::new(ErrorKind::Unauthenticated, Stage::Store, message).advice(*advice).into())
+            }
+        }
+    }
+
     pub(crate) fn allows_http(&self) -> bool {
         self.endpoint.as_ref().is_some_and(|endpoint| endpoint.scheme() == "http")
     }
 }
 
-fn first<'a>(properties: &'a Properties, names: &[&str]) -> Option<&'a str> {
+pub(crate) fn first<'a>(properties: &'a Properties, names: &[&str]) -> Option<&'a str> {
     names.iter().find_map(|name| properties.get(*name)).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
@@ -121,8 +139,8 @@ fn flag(properties: &Properties, name: &str, problems: &mut Vec<String>) -> Opti
     }
 }
 
-fn resolve_endpoint(properties: &Properties, environment: &Properties, problems: &mut Vec<String>) -> Option<Url> {
-    let text = first(properties, &["s3.endpoint"]).or_else(|| first(environment, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]))?;
+fn resolve_endpoint(properties: &Properties, variables: &Properties, problems: &mut Vec<String>) -> Option<Url> {
+    let text = first(properties, &["s3.endpoint"]).or_else(|| first(variables, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]))?;
     match Url::parse(text) {
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             problems.push("s3.endpoint: credentials do not belong into a URL".to_string())
@@ -130,19 +148,20 @@ fn resolve_endpoint(properties: &Properties, environment: &Properties, problems:
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none() => {
             return Some(url);
         }
-        _ => problems.push(format!("s3.endpoint: '{text}' is not of the form http://HOST:PORT or https://HOST:PORT")),
+        // Without the text: what does not parse may hold credentials.
+        _ => problems.push("s3.endpoint: not of the form http://HOST:PORT or https://HOST:PORT".to_string()),
     }
     None
 }
 
-fn resolve_access(properties: &Properties, environment: &Properties, region: &str, problems: &mut Vec<String>) -> Access {
+fn resolve_access(properties: &Properties, environment: &Environment, region: &str, problems: &mut Vec<String>) -> Access {
     if flag(properties, "s3.anonymous", problems) == Some(true) {
         return Access::Anonymous;
     }
     let sources = [
         (properties, ["s3.access-key-id", "s3.secret-access-key", "s3.session-token"]),
         (properties, ["client.access-key-id", "client.secret-access-key", "client.session-token"]),
-        (environment, ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]),
+        (&environment.variables, ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]),
     ];
     for (source, [key_name, secret_name, token_name]) in sources {
         let token = first(source, &[token_name]);
@@ -164,14 +183,10 @@ fn resolve_access(properties: &Properties, environment: &Properties, region: &st
         }
     }
     let instance = flag(properties, "fastdata.s3.instance-credentials", problems) == Some(true);
-    if let Some(builder) = provider(environment, instance) {
-        return match builder.with_bucket_name("any").with_region(region).build() {
-            Ok(store) => Access::Provider(store.credentials().clone()),
-            Err(error) => {
-                problems.push(format!("credentials of the environment: {error}"));
-                Access::Missing("")
-            }
-        };
+    match environment.provider(region, instance) {
+        Some(Ok(provider)) => return Access::Provider(provider),
+        Some(Err(error)) => problems.push(format!("credentials of the environment: {error}")),
+        None => {}
     }
     Access::Missing(match properties.get("s3.remote-signing-enabled").is_some_and(|value| value.trim() == "true") {
         true => "the catalog asks for remote signing, which is not supported: let it vend credentials",
@@ -179,27 +194,6 @@ fn resolve_access(properties: &Properties, environment: &Properties, region: &st
             "set s3.access-key-id and s3.secret-access-key (or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or s3.anonymous=true for a public bucket"
         }
     })
-}
-
-/// Credentials that the operator's platform gives to this process, in the order of the AWS SDKs.
-fn provider(environment: &Properties, instance: bool) -> Option<AmazonS3Builder> {
-    let value = |name: &str| first(environment, &[name]).map(str::to_string);
-    let builder = AmazonS3Builder::new();
-    if let (Some(file), Some(role)) = (value("AWS_WEB_IDENTITY_TOKEN_FILE"), value("AWS_ROLE_ARN")) {
-        let builder = builder.with_config(AmazonS3ConfigKey::WebIdentityTokenFile, file).with_config(AmazonS3ConfigKey::RoleArn, role);
-        return Some(match value("AWS_ROLE_SESSION_NAME") {
-            Some(session) => builder.with_config(AmazonS3ConfigKey::RoleSessionName, session),
-            None => builder,
-        });
-    }
-    if let Some(uri) = value("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
-        return Some(builder.with_config(AmazonS3ConfigKey::ContainerCredentialsRelativeUri, uri));
-    }
-    if let (Some(uri), Some(file)) = (value("AWS_CONTAINER_CREDENTIALS_FULL_URI"), value("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")) {
-        let builder = builder.with_config(AmazonS3ConfigKey::ContainerCredentialsFullUri, uri);
-        return Some(builder.with_config(AmazonS3ConfigKey::ContainerAuthorizationTokenFile, file));
-    }
-    instance.then_some(builder)
 }
 
 #[cfg(test)]
@@ -211,7 +205,7 @@ mod tests {
     }
 
     fn settings(properties: &[(&str, &str)], environment: &[(&str, &str)]) -> Settings {
-        Settings::resolve(&map(properties), &map(environment)).map_err(|error| error.message().to_string()).ok().unwrap()
+        Settings::resolve(&map(properties), &Environment::new(map(environment))).map_err(|error| error.message().to_string()).ok().unwrap()
     }
 
     fn key(settings: &Settings) -> Option<(&str, Option<&str>)> {
@@ -257,6 +251,17 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_is_made_once_for_its_region() {
+        let environment = Environment::new(map(&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/x")]));
+        let provider = |region: &str| match Settings::resolve(&map(&[("s3.region", region)]), &environment).ok().unwrap().access {
+            Access::Provider(provider) => provider,
+            _ => panic!("no provider"),
+        };
+        assert!(Arc::ptr_eq(&provider("eu-west-1"), &provider("eu-west-1")));
+        assert!(!Arc::ptr_eq(&provider("eu-west-1"), &provider("eu-west-2")));
+    }
+
+    #[test]
     fn every_problem_is_listed_at_once_and_no_secret_is() {
         let wrong = map(&[
             ("s3.endpoint", "minio:9000"),
@@ -266,15 +271,18 @@ mod tests {
             ("s3.access-key-id", "AKIA"),
             ("s3.secret-access-key", "hush hush"),
         ]);
-        let error = Settings::resolve(&wrong, &map(&[])).map(|_| ()).unwrap_err();
+        let refused = |properties: &Properties| Settings::resolve(properties, &Environment::new(map(&[]))).map(|_| ()).unwrap_err();
+        let error = refused(&wrong);
         assert_eq!(error.kind(), ErrorKind::Config);
         for name in ["s3.endpoint", "s3.path-style-access", "s3.request-timeout", "s3.region", "s3.secret-access-key"] {
             assert!(error.message().contains(name), "{name}: {}", error.message());
         }
         assert!(!error.message().contains("hush"));
-        let half = Settings::resolve(&map(&[("s3.access-key-id", "AKIA")]), &map(&[])).map(|_| ()).unwrap_err();
+        let half = refused(&map(&[("s3.access-key-id", "AKIA")]));
         assert!(half.message().contains("s3.secret-access-key is not"));
-        let user = Settings::resolve(&map(&[("s3.endpoint", "http://u:pw@h")]), &map(&[])).map(|_| ()).unwrap_err();
-        assert!(!user.message().contains("pw"));
+        for endpoint in ["http://u:pw@h", "u:pw@h:9000", "u:pw@h", "http://u:pw@", "ftp://h/pw", "http://h?pw"] {
+            let refused = refused(&map(&[("s3.endpoint", endpoint)]));
+            assert!(refused.message().contains("s3.endpoint") && !refused.message().contains("pw"), "{endpoint}: {refused}");
+        }
     }
 }

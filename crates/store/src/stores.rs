@@ -3,11 +3,13 @@
 //! Contract: one `Stores` for a process shares connections, buffers and limits; `open` gives a store bound to one scope: its policy, rewrites,
 //! properties and vended credentials. Every operation passes the policy first. Nothing of a scope's secrets is printed.
 
+use crate::environment::Environment;
 use crate::local::{Disk, LocalFile};
 use crate::location::working_directory;
 use crate::policy::{Admitted, Policy};
+use crate::recent::Recent;
 use crate::rewrite::Rewrites;
-use crate::s3::{Network, Object, S3};
+use crate::s3::{MOST_SETTINGS, Network, Object, S3};
 use crate::settings::{Properties, Settings};
 use crate::versions::Versions;
 use async_trait::async_trait;
@@ -16,12 +18,8 @@ use fastdata_types::error::Result;
 use fastdata_types::store::{Store, StoreCounters, StoreFactory, StoreScope};
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
-
-/// Requests to S3 at once, over all stores of the process.
-const PARALLEL_REQUESTS: usize = 48;
+use std::sync::{Arc, Mutex};
 
 /// The factory of stores; the process needs one.
 pub struct Stores {
@@ -48,8 +46,7 @@ impl Stores {
             network: Arc::new(Network {
                 clients: Default::default(),
                 peers: Default::default(),
-                permits: Arc::new(Semaphore::new(PARALLEL_REQUESTS)),
-                environment,
+                environment: Environment::new(environment),
             }),
         }
     }
@@ -59,7 +56,7 @@ impl Stores {
     /// What is wrong with the storage properties of a catalog, before anything is opened with them: `config`, with every problem.
     pub fn check_properties(&self, properties: &Properties) -> Result<()> {
         // The environment matters only where S3 is asked for.
-        Settings::resolve(properties, &Properties::new()).map(drop)
+        Settings::resolve(properties, &Environment::new(Properties::new())).map(drop)
     }
 }
 
@@ -82,7 +79,7 @@ impl StoreFactory for Stores {
             counters: counters.clone(),
             properties: scope.properties,
             credentials: scope.credentials,
-            resolved: Arc::default(),
+            resolved: Arc::new(Mutex::new(Recent::new(MOST_SETTINGS))),
         };
         Ok(Arc::new(ScopedStore { policy, versions, counters, disk: self.disk.clone(), s3: Arc::new(s3) }))
     }

@@ -6,14 +6,14 @@
 
 mod wire;
 
-pub use fastdata_proxy::{Change, Fault, Faults};
+pub use fastdata_proxy::{Change, Exchange, Fault, Faults};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use fastdata_proxy::{Answer, Seeded};
+use fastdata_proxy::{Answer, Seeded, Signed};
 use futures::StreamExt;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,27 +22,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use wire::{Breaker, Wires};
-
-/// One request as it came over the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logged {
-    pub method: String,
-    /// Still percent-encoded.
-    pub path: String,
-    pub query: String,
-    pub range: Option<String>,
-    pub access_key_id: Option<String>,
-    pub status: u16,
-    pub fault: Option<Fault>,
-}
-
-impl Logged {
-    /// `GET /bucket/key bytes=0-9`, for comparing in one line.
-    pub fn line(&self) -> String {
-        let range = self.range.as_deref().map(|range| format!(" {range}")).unwrap_or_default();
-        format!("{} {}{range}", self.method, self.path)
-    }
-}
 
 #[derive(Debug, Clone)]
 struct Stored {
@@ -53,12 +32,13 @@ struct Stored {
 #[derive(Debug, Default)]
 struct Inner {
     objects: BTreeMap<(String, String), Stored>,
-    log: Vec<Logged>,
+    log: Vec<Exchange>,
     faults: VecDeque<Fault>,
     seeded: Option<Seeded>,
     keys: Option<BTreeSet<String>>,
     page: usize,
     puts: u64,
+    as_minio: bool,
 }
 
 /// A running server; it stops when this is dropped.
@@ -151,8 +131,19 @@ impl S3Server {
         self.lock().page = names.max(1);
     }
 
+    /// From now on ranges of nothing are answered as MinIO does: a 416 does not say how large the object is, and the tail of an empty object is
+    /// a 206 that ends before it begins.
+    pub fn answer_as_minio(&self) {
+        self.lock().as_minio = true;
+    }
+
+    /// How many requests came since the log was taken.
+    pub fn log_length(&self) -> usize {
+        self.lock().log.len()
+    }
+
     /// The requests since the last call, in the order they came.
-    pub fn take_log(&self) -> Vec<Logged> {
+    pub fn take_log(&self) -> Vec<Exchange> {
         std::mem::take(&mut self.lock().log)
     }
 
@@ -173,12 +164,12 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, ConnectInfo(breaker): Co
     let (response, pause) = {
         let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
         let verdict = inner.decide(&method, uri.path(), uri.query().unwrap_or_default(), &headers, &breaker);
-        inner.log.push(Logged {
+        inner.log.push(Exchange {
             method: method.to_string(),
             path: uri.path().to_string(),
             query: uri.query().unwrap_or_default().to_string(),
             range: text(&headers, header::RANGE).map(str::to_string),
-            access_key_id: access_key_id(&headers).map(str::to_string),
+            signed: signed(&headers),
             status: verdict.response.status().as_u16(),
             fault: verdict.fault,
         });
@@ -190,9 +181,9 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, ConnectInfo(breaker): Co
 
 impl Inner {
     fn decide(&mut self, method: &Method, path: &str, query: &str, headers: &HeaderMap, breaker: &Breaker) -> Verdict {
-        let key_id = access_key_id(headers);
-        if self.keys.as_ref().is_some_and(|keys| !key_id.is_some_and(|id| keys.contains(id))) {
-            let response = whole(Answer::error(403, "InvalidAccessKeyId"));
+        let signed = signed(headers);
+        if self.keys.as_ref().is_some_and(|keys| !signed.access_key_id.as_ref().is_some_and(|id| keys.contains(id))) {
+            let response = whole(Answer::error(403, "InvalidAccessKeyId", &signed));
             return Verdict { response, pause: Duration::ZERO, fault: None };
         }
         let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
@@ -204,18 +195,22 @@ impl Inner {
         if fault == Some(Fault::Reset(0)) {
             breaker.reset();
         }
-        let response = match fault.as_ref().and_then(Answer::refusal) {
+        let response = match fault.as_ref().and_then(|fault| Answer::refusal(fault, &signed)) {
             Some(answer) => whole(answer),
             None => match (method.as_str(), key.as_str()) {
                 ("GET", "") => list(self, bucket, query),
                 ("GET" | "HEAD", _) => match changed.as_ref().or_else(|| self.objects.get(&(bucket.to_string(), key))) {
                     Some(stored) => {
-                        let answer = Answer::object(&stored.bytes, &stored.etag, text(headers, header::RANGE));
+                        let range = text(headers, header::RANGE);
+                        let mut answer = Answer::object(&stored.bytes, &stored.etag, range);
+                        if self.as_minio && answer.status == 416 {
+                            answer = as_minio(answer, stored.bytes.is_empty() && range.is_some_and(|range| range.starts_with("bytes=-")));
+                        }
                         response(answer, Cut::of(fault.as_ref(), breaker))
                     }
-                    None => whole(Answer::error(404, "NoSuchKey")),
+                    None => whole(Answer::error(404, "NoSuchKey", &signed)),
                 },
-                _ => whole(Answer::error(405, "MethodNotAllowed")),
+                _ => whole(Answer::error(405, "MethodNotAllowed", &signed)),
             },
         };
         Verdict { response, pause, fault }
@@ -247,6 +242,16 @@ impl Cut {
         };
         Body::from_stream(futures::stream::iter([Ok(kept)]).chain(futures::stream::once(end)))
     }
+}
+
+/// What MinIO answers where a range cannot be satisfied.
+fn as_minio(mut unsatisfied: Answer, is_tail_of_nothing: bool) -> Answer {
+    unsatisfied.headers.retain(|(name, _)| *name != "content-range");
+    if is_tail_of_nothing {
+        unsatisfied.headers.push(("content-range", "bytes 0--1/0".to_owned()));
+        return Answer { status: 206, body: Bytes::new(), ..unsatisfied };
+    }
+    unsatisfied
 }
 
 fn whole(answer: Answer) -> Response {
@@ -312,6 +317,6 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn access_key_id(headers: &HeaderMap) -> Option<&str> {
-    text(headers, header::AUTHORIZATION)?.split_once("Credential=")?.1.split('/').next()
+fn signed(headers: &HeaderMap) -> Signed {
+    Signed::read(|name| headers.get(name)?.to_str().ok())
 }

@@ -126,6 +126,15 @@ pub struct VendedCredential {
     pub expires_at_ms: Option<i64>,
 }
 
+/// Whether a property is a credential of an S3 store, or stands in for one, in either spelling.
+pub fn is_credential(name: &str) -> bool {
+    match name.split_once('.') {
+        Some(("s3" | "client", "access-key-id" | "secret-access-key" | "session-token")) => true,
+        Some(("s3", "anonymous")) => true,
+        _ => false,
+    }
+}
+
 impl fmt::Debug for VendedCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VendedCredential").field("prefix", &self.prefix).field("expires_at_ms", &self.expires_at_ms).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Eight secrets go through everything that reads, as loud as the log gets: none of them comes out.
+//! Nine secrets go through everything that reads, as loud as the log gets: none of them comes out.
 //!
 //! Access key, secret key and session token are those of a MinIO session that a REST catalog vends behind an OAuth client secret; another catalog takes a
 //! bearer token, a third is PostgreSQL with a password; a server has tokens and a ticket key.
@@ -13,6 +13,7 @@ use fastdata_testkit::proxy::Fault;
 use fastdata_testkit::rest::{OAuth, RestOptions, RestServer};
 use fastdata_testkit::services::minio::{Credentials, Minio};
 use fastdata_testkit::services::postgres::Postgres;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const CLIENT_SECRET: &str = "canary-client-secret";
@@ -142,11 +143,23 @@ async fn no_secret_comes_out_of_commands_errors_logs_metrics_plans_and_tickets()
     ] {
         assert_ne!(said.run(&bay, wrong).await, Some(0), "{wrong:?}");
     }
-    for fault in [Fault::Denied, Fault::ExpiredToken, Fault::Unavailable, Fault::Reset(0), Fault::Status(403, "SignatureDoesNotMatch")] {
+    for fault in [
+        Fault::Denied,
+        Fault::ExpiredToken,
+        Fault::Unavailable,
+        Fault::Reset(0),
+        Fault::Status(403, "SignatureDoesNotMatch"),
+        Fault::RetryAfter(500, 0),
+        Fault::RetryAfter(429, 1),
+    ] {
         bay.proxy.fail("", vec![fault.clone(); 500]);
         assert_ne!(said.run(&bay, &["scan", "test.t"]).await, Some(0), "{fault:?}");
         bay.proxy.forgive();
     }
+    // The store repeats them in what it refuses with.
+    let signatures: BTreeSet<String> = bay.proxy.take_log().iter().filter_map(|logged| logged.signed.signature.clone()).collect();
+    assert!(signatures.len() > 10 && signatures.iter().all(|signature| signature.len() == 64), "{signatures:?}");
+    canaries.extend(signatures.into_iter().map(|signature| ("signature", signature)));
     secret.forget_tokens();
 
     let server = Server::with_environment(folder, &["--admin", "127.0.0.1:0"], &[("FASTDATA_LOG", "trace")]);

@@ -1,13 +1,15 @@
 //! Against a small S3 server that logs every request and fails on demand.
 
+mod lending;
+mod limits;
+
 use crate::Stores;
-use async_trait::async_trait;
 use fastdata_testkit::s3::{Fault, S3Server};
-use fastdata_types::error::{ErrorKind, Result};
-use fastdata_types::store::{CredentialSource, Store, StoreFactory, StoreScope, VendedCredential};
+use fastdata_testkit::services::minio::Minio;
+use fastdata_types::error::ErrorKind;
+use fastdata_types::store::{Store, StoreFactory, StoreScope};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
@@ -114,6 +116,41 @@ async fn a_whole_object_and_its_tail_take_one_request_where_they_are_small() {
     assert_eq!(store.read_all("s3://wh/small", 999).await.unwrap_err().kind(), ErrorKind::LimitExceeded);
 }
 
+/// Each is two requests, the second for the size that the first does not say, and there are far more of them than requests at once.
+#[tokio::test]
+async fn many_empty_objects_are_read_at_once_where_a_refused_range_says_no_size() {
+    let server = S3Server::start().await;
+    server.answer_as_minio();
+    server.put("wh", "empty", Vec::new());
+    let store = open(scope(&server));
+    const READS: usize = 300;
+    server.fail(vec![Fault::Hang(Duration::from_millis(300)); READS]);
+    let reads: Vec<_> = (0..READS)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.read_all("s3://wh/empty", 5).await.unwrap().len() })
+        })
+        .collect();
+    for read in reads {
+        let length = tokio::time::timeout(Duration::from_secs(20), read).await.expect("no read waits for another's end");
+        assert_eq!(length.unwrap(), 0);
+    }
+    assert_eq!(store.read_tail("s3://wh/empty", 5).await.unwrap(), (Default::default(), 0));
+}
+
+/// What the small server is made to do is what the real one does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn minio_has_empty_objects() {
+    let Some(minio) = tokio::task::spawn_blocking(Minio::shared).await.unwrap() else { return };
+    tokio::task::spawn_blocking(|| minio.put("empties", "none", "")).await.unwrap();
+    let store = open(StoreScope { allowed: vec!["s3://empties".into()], properties: minio.properties(), ..StoreScope::default() });
+    assert!(store.read_all("s3://empties/none", 5).await.unwrap().is_empty());
+    for length in [0, 5, 64 << 20] {
+        assert_eq!(store.read_tail("s3://empties/none", length).await.unwrap(), (Default::default(), 0), "{length}");
+    }
+    assert_eq!(store.size("s3://empties/none").await.unwrap(), 0);
+}
+
 #[tokio::test]
 async fn a_range_beyond_the_object_is_an_error_and_never_a_short_read() {
     let server = S3Server::start().await;
@@ -134,9 +171,25 @@ async fn passing_faults_are_retried_and_counted() {
     let object = content(100_000);
     server.put("wh", "f", object.clone());
     let store = open(scope(&server));
-    server.fail([Fault::Unavailable, Fault::RetryAfter(0), Fault::Status(500, "InternalError")]);
+    server.fail([Fault::Unavailable, Fault::RetryAfter(503, 0), Fault::Status(500, "InternalError")]);
     assert!(store.read_ranges("s3://wh/f", std::slice::from_ref(&(0..100_000))).await.unwrap()[0] == object);
     assert_eq!((store.counters().retries, store.counters().requests, store.counters().bytes), (3, 4, 100_000));
+}
+
+#[tokio::test]
+async fn what_cannot_pass_is_not_asked_again() {
+    let server = S3Server::start().await;
+    server.put("wh", "f", content(10));
+    let store = open(scope(&server));
+    server.fail([502, 503, 504, 429, 408].map(|status| Fault::Status(status, "Any")));
+    assert_eq!(store.read_all("s3://wh/f", 10).await.unwrap().len(), 10);
+    assert_eq!(lines(&server).len(), 6);
+    for status in [501, 505, 400, 405] {
+        server.fail([Fault::Status(status, "NotImplemented")]);
+        let error = store.read_all("s3://wh/f", 10).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Unavailable && !error.retryable() && error.advice_text().is_some(), "{status}: {error}");
+        assert_eq!(lines(&server).len(), 1, "{status}");
+    }
 }
 
 #[tokio::test]
@@ -273,7 +326,7 @@ async fn without_credentials_nothing_is_asked_unless_anonymous() {
     assert!(server.take_log().is_empty());
     scope.properties.insert("s3.anonymous".into(), "true".into());
     assert_eq!(open(scope).read_all("s3://wh/f", 10).await.unwrap().len(), 10);
-    assert_eq!(server.take_log()[0].access_key_id, None);
+    assert_eq!(server.take_log()[0].signed.access_key_id, None);
 }
 
 #[tokio::test]
@@ -306,91 +359,6 @@ async fn a_directory_is_listed_over_several_pages() {
     }
     assert!(store.list("s3://wh/none").await.unwrap().is_empty());
     assert_eq!(store.list("s3://wh").await.unwrap(), ["t"]);
-}
-
-/// Vends key `vended-N` for the N-th time it is asked after an invalidation.
-#[derive(Debug)]
-struct Vending {
-    prefix: String,
-    generation: AtomicU32,
-}
-
-#[async_trait]
-impl CredentialSource for Vending {
-    async fn current(&self) -> Result<Vec<VendedCredential>> {
-        let vended = |prefix: &str, key: String| VendedCredential {
-            prefix: prefix.to_string(),
-            properties: [("s3.access-key-id", key), ("s3.secret-access-key", "x".into()), ("s3.session-token", "token".into())]
-                .into_iter()
-                .map(|(name, value)| (name.to_string(), value))
-                .collect(),
-            expires_at_ms: None,
-        };
-        let key = format!("vended-{}", self.generation.load(Ordering::SeqCst));
-        Ok(vec![vended(&self.prefix, "wide".into()), vended(&format!("{}/t", self.prefix), key)])
-    }
-
-    fn invalidate(&self, refused: &[VendedCredential]) {
-        let key = format!("vended-{}", self.generation.load(Ordering::SeqCst));
-        if refused.iter().any(|vended| vended.properties.values().any(|value| *value == key)) {
-            self.generation.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_longest_vended_prefix_wins_and_the_rest_uses_the_configuration() {
-    let server = S3Server::start().await;
-    for key in ["wh/t/f", "wh/t2/f", "x/f"] {
-        server.put("wh", key, "x");
-    }
-    let source = Vending { prefix: "s3a://wh/wh".into(), generation: AtomicU32::new(0) };
-    let store = open(StoreScope { credentials: Some(Arc::new(source)), ..scope(&server) });
-    for key in ["wh/t/f", "wh/t2/f", "x/f"] {
-        store.read_all(&format!("s3://wh/{key}"), 10).await.unwrap();
-    }
-    let keys: Vec<_> = server.take_log().into_iter().map(|request| request.access_key_id.unwrap()).collect();
-    assert_eq!(keys, ["vended-0", "wide", "test"]);
-}
-
-#[tokio::test]
-async fn refused_vended_credentials_are_renewed_once() {
-    let server = S3Server::start().await;
-    server.put("wh", "wh/t/f", content(10));
-    let source = Arc::new(Vending { prefix: "s3://wh/wh".into(), generation: AtomicU32::new(0) });
-    let store = open(StoreScope { credentials: Some(source.clone()), ..scope(&server) });
-    for fault in [Fault::ExpiredToken, Fault::Denied] {
-        let before = source.generation.load(Ordering::SeqCst);
-        server.fail([fault]);
-        assert_eq!(store.read_all("s3://wh/wh/t/f", 10).await.unwrap().len(), 10);
-        assert_eq!(source.generation.load(Ordering::SeqCst), before + 1);
-    }
-    server.fail([Fault::Denied, Fault::Denied]);
-    assert_eq!(store.read_all("s3://wh/wh/t/f", 10).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
-}
-
-#[tokio::test]
-async fn a_read_that_outlives_credentials_twice_renews_them_twice() {
-    let server = S3Server::start().await;
-    server.put("wh", "wh/t/f", content(4 * MIB));
-    let source = Arc::new(Vending { prefix: "s3://wh/wh".into(), generation: AtomicU32::new(0) });
-    let store = open(StoreScope { credentials: Some(source.clone()), ..scope(&server) });
-    server.fail([Fault::ExpiredToken, Fault::Truncate(MIB), Fault::ExpiredToken]);
-    let whole = 0..4 * MIB as u64;
-    assert_eq!(store.read_ranges("s3://wh/wh/t/f", std::slice::from_ref(&whole)).await.unwrap()[0].len(), 4 * MIB);
-    assert_eq!(source.generation.load(Ordering::SeqCst), 2);
-}
-
-#[tokio::test]
-async fn many_requests_refused_at_once_renew_the_credentials_once() {
-    let server = S3Server::start().await;
-    server.put("wh", "wh/t/f", content(80 * MIB));
-    server.accept_only(["vended-1"]);
-    let source = Arc::new(Vending { prefix: "s3://wh/wh".into(), generation: AtomicU32::new(0) });
-    let store = open(StoreScope { credentials: Some(source.clone()), ..scope(&server) });
-    let whole = 0..60 * MIB as u64;
-    assert_eq!(store.read_ranges("s3://wh/wh/t/f", std::slice::from_ref(&whole)).await.unwrap()[0].len(), 60 * MIB);
-    assert_eq!(source.generation.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
