@@ -84,6 +84,7 @@ fn table(corpus: &Path, entry: &Json) -> Arc<TableState> {
         metadata: Arc::new(parse_metadata(&std::fs::read(&metadata_file).unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"))),
         store: Arc::new(Folder { location: entry["location"].as_str().unwrap().to_owned(), folder }),
         notes: vec![],
+        catalog_retries: 0,
     })
 }
 

@@ -478,6 +478,7 @@ impl TestTable {
             metadata: Arc::new(self.metadata),
             store: Arc::new(self.store),
             notes: vec![],
+            catalog_retries: 0,
         })
     }
 

@@ -85,7 +85,7 @@ pub async fn load_path(path: &str, options: PathOptions, factory: Arc<dyn StoreF
             store
         }
     };
-    Ok(TableState { display_name: path.to_owned(), metadata_location, metadata: Arc::new(metadata), store, notes })
+    Ok(TableState { display_name: path.to_owned(), metadata_location, metadata: Arc::new(metadata), store, notes, catalog_retries: 0 })
 }
 
 fn same_place(store: &dyn Store, a: &str, b: &str) -> bool {

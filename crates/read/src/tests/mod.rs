@@ -297,6 +297,7 @@ impl World {
             metadata: Arc::new(table_metadata(vec![self.schema.clone()])),
             store: store.clone(),
             notes: vec![],
+            catalog_retries: 0,
         };
         let plan = ScanPlan {
             table: Arc::new(table),

@@ -216,6 +216,7 @@ impl Builder {
             metadata: Arc::new(metadata),
             store: world.clone(),
             notes: vec![],
+            catalog_retries: 0,
         };
         let blocks = (0..self.files.len() as u32).map(|file| Block::bytes(file, 0, 1000)).collect();
         let plan = ScanPlan {
