@@ -496,6 +496,9 @@ mod tests {
         async fn namespaces(&self) -> Result<Vec<Vec<String>>> {
             Ok(vec![])
         }
+        async fn some_tables(&self) -> Vec<TableName> {
+            vec![]
+        }
         async fn load(&self, _: &TableName) -> Result<TableState> {
             Ok(self.0.clone())
         }

@@ -5,11 +5,12 @@
 //! hidden columns (schemas, partition specs, sort orders, name mapping, properties) nor where files lie, nor counts that hidden rows are part of.
 
 use async_trait::async_trait;
-use fastdata_types::catalog::unknown_table;
+use fastdata_types::catalog::{SUGGESTED_WITHIN, unknown_table};
 use fastdata_types::metadata::{ManifestSource, PartitionSpec, Snapshot, SortOrder, TableMetadata};
 use fastdata_types::{Access, Catalog, Error, ErrorKind, Grant, Result, Schema, TableName, TableState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio::time::timeout;
 
 /// Entries of a snapshot's summary that count all rows and files and name no column.
 const COUNTS: [&str; 10] = [
@@ -42,10 +43,14 @@ impl SeenCatalog {
         self.access.grant(&self.name, table).is_some()
     }
 
-    /// As a catalog says it of a table that it does not have.
+    /// As a catalog says it of a table that it does not have. Where nothing visible is in its namespace, what is suggested does not depend on the name:
+    /// namespaces that are called almost so could be hidden ones.
     async fn unknown(&self, wanted: &TableName) -> Error {
-        let near = self.list((!wanted.namespace.is_empty()).then_some(&wanted.namespace)).await.unwrap_or_default();
-        let known = if near.is_empty() { self.list(None).await.unwrap_or_default() } else { near };
+        let near = match wanted.namespace.is_empty() {
+            true => vec![],
+            false => timeout(SUGGESTED_WITHIN, self.list(Some(&wanted.namespace))).await.unwrap_or(Ok(vec![])).unwrap_or_default(),
+        };
+        let known = if near.is_empty() { self.some_tables().await } else { near };
         unknown_table(&self.name, wanted, &known)
     }
 }
@@ -66,6 +71,12 @@ impl Catalog for SeenCatalog {
         let above = |table: &TableName| (1..=table.namespace.len()).map(|depth| table.namespace[..depth].to_vec()).collect::<Vec<_>>();
         let visible: BTreeSet<Vec<String>> = tables.iter().flat_map(above).collect();
         Ok(visible.into_iter().collect())
+    }
+
+    async fn some_tables(&self) -> Vec<TableName> {
+        let mut tables = self.inner.some_tables().await;
+        tables.retain(|table| self.sees(table));
+        tables
     }
 
     async fn load(&self, name: &TableName) -> Result<TableState> {

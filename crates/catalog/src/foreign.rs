@@ -12,7 +12,7 @@ use crate::properties::Properties;
 use crate::tables::{is_local, is_within, load_metadata, table_directory};
 use async_trait::async_trait;
 use bytes::Bytes;
-use fastdata_types::catalog::unknown_table;
+use fastdata_types::catalog::{SUGGESTED_WITHIN, unknown_table};
 use fastdata_types::store::{StoreFactory, StoreScope};
 use fastdata_types::{Catalog, Error, ErrorKind, Result, Stage, TableName, TableState};
 use futures::stream::BoxStream;
@@ -154,6 +154,10 @@ impl Catalog for ForeignCatalog {
     async fn namespaces(&self) -> Result<Vec<Vec<String>>> {
         let listed = self.client().await?.list_namespaces(None).await.map_err(|e| self.failure(e))?;
         Ok(listed.into_iter().map(|namespace| namespace.inner()).collect())
+    }
+
+    async fn some_tables(&self) -> Vec<TableName> {
+        tokio::time::timeout(SUGGESTED_WITHIN, self.list(None)).await.unwrap_or(Ok(vec![])).unwrap_or_default()
     }
 
     async fn load(&self, name: &TableName) -> Result<TableState> {

@@ -16,6 +16,7 @@ mod open;
 mod properties;
 mod renew;
 mod rest;
+mod retries;
 mod sql;
 mod tables;
 #[cfg(test)]

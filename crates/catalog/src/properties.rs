@@ -7,7 +7,7 @@ use fastdata_types::{Error, ErrorKind, Result, Stage};
 use std::collections::BTreeMap;
 
 /// Keys that a catalog itself reads.
-const OWN: [&str; 20] = [
+const OWN: [&str; 21] = [
     "type",
     "uri",
     "warehouse",
@@ -27,10 +27,12 @@ const OWN: [&str; 20] = [
     "rest.sigv4-enabled",
     "rest.auth.type",
     "fastdata.allow-plaintext",
-    "default-namespace",
+    "fastdata.rest.retry-timeout",
+    "fastdata.sql.query-timeout",
 ];
 /// Keys that other clients read from the same configuration and that change nothing here.
-const FOREIGN: [&str; 12] = [
+const FOREIGN: [&str; 13] = [
+    "default-namespace",
     "catalog-impl",
     "io-impl",
     "py-catalog-impl",
@@ -44,12 +46,12 @@ const FOREIGN: [&str; 12] = [
     "rest-metrics-reporting-enabled",
     "view-endpoints-supported",
 ];
-const FOREIGN_PREFIXES: [&str; 7] = ["cache.", "table-default.", "table-override.", "jdbc.", "hadoop.", "rest.", "io."];
+const FOREIGN_PREFIXES: [&str; 8] = ["cache.", "table-default.", "table-override.", "jdbc.", "hadoop.", "hive.", "rest.", "io."];
 /// Passed on to the store as they stand.
 const STORAGE_PREFIXES: [&str; 6] = ["s3.", "client.", "gcs.", "adls.", "hdfs.", "fs."];
 /// Of our own, for the store too: only the configuration sets these, no server.
 const OWN_STORAGE: [&str; 3] = ["fastdata.s3.instance-credentials", "fastdata.s3.retry-timeout", "fastdata.s3.hedging"];
-const OWN_PREFIXES: [&str; 3] = ["header.", "glue.", "hive."];
+const OWN_PREFIXES: [&str; 2] = ["header.", "glue."];
 
 /// A property that configures storage or its credentials, from whoever sets it.
 pub fn is_storage(key: &str) -> bool {
@@ -128,6 +130,18 @@ impl Properties {
         std::time::Duration::from_millis(value)
     }
 
+    pub fn seconds(&mut self, key: &str, default: u64) -> std::time::Duration {
+        let value = match self.get(key).map(str::parse::<u32>) {
+            None => default,
+            Some(Ok(value)) if value > 0 => value.into(),
+            Some(_) => {
+                self.problem(format!("property '{key}' must be a number of seconds above 0"));
+                default
+            }
+        };
+        std::time::Duration::from_secs(value)
+    }
+
     /// Refuses keys that belong to another kind of catalog than the one chosen.
     pub fn refuse(&mut self, keys: &[&str], kind: &str) {
         for key in keys {
@@ -155,6 +169,19 @@ impl Properties {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+
+    /// A key that is read and not described is one that nobody sets; one that is described and not read is set in vain.
+    #[test]
+    fn the_table_of_properties_is_what_is_read() {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md")).unwrap();
+        let table = text.split_once("| property | of | meaning |\n").unwrap().1.split("\n\n").next().unwrap();
+        let rows = table.lines().skip(1).filter_map(|row| row.strip_prefix("| `")?.split_once("` |"));
+        let described: BTreeSet<&str> = rows.map(|(key, _)| key).collect();
+        let prefixes = OWN_PREFIXES.map(|prefix| format!("{prefix}*"));
+        let read: BTreeSet<&str> = OWN.into_iter().chain(OWN_STORAGE).chain(prefixes.iter().map(String::as_str)).collect();
+        assert_eq!(described, read);
+    }
 
     #[test]
     fn settings_of_our_own_reach_the_store_from_the_configuration_alone() {

@@ -50,12 +50,16 @@ pub struct Vended {
 #[derive(Clone)]
 pub enum Fault {
     Status(u16, &'static str),
+    /// A refusal of the catalog's own, in these words.
+    Says(u16, String),
+    /// 503 with this `Retry-After`.
+    Busy(&'static str),
     Html,
     NotJson,
     /// Says nothing, for ever.
     Hang,
     RedirectTo(String),
-    /// A body of this many bytes, without a length in its header.
+    /// JSON that goes on as a catalog's answer would for at least this many bytes, without a length in its header.
     Huge(usize),
 }
 
@@ -89,6 +93,7 @@ struct Inner {
     tokens: HashMap<String, Instant>,
     tokens_made: u64,
     vended: u64,
+    vends_no_more: bool,
 }
 
 #[derive(Clone)]
@@ -127,6 +132,11 @@ impl RestServer {
         self.state().tables.insert(key, Table { metadata_location: metadata_location.to_owned(), metadata, config, is_listed: true });
     }
 
+    /// From now on no credentials come with tables, nor where they are renewed.
+    pub fn stop_vending(&self) {
+        self.state().vends_no_more = true;
+    }
+
     /// From now on the table is answered under this name too, which no list has.
     pub fn add_second_name(&self, namespace: &[&str], name: &str, second: (&[&str], &str)) {
         let key = |namespace: &[&str], name: &str| (namespace.iter().map(|n| (*n).to_owned()).collect(), name.to_owned());
@@ -138,6 +148,11 @@ impl RestServer {
     /// The next request whose path ends so is answered with the fault.
     pub fn fail_next(&self, path_end: &str, fault: Fault) {
         self.state().faults.push_back((path_end.to_owned(), fault));
+    }
+
+    /// Drops the faults that have not come to pass.
+    pub fn forgive(&self) {
+        self.state().faults.clear();
     }
 
     /// Every token given out so far is refused from now on.
@@ -303,6 +318,9 @@ impl Shared {
     fn vend(&self) -> Value {
         let Some(vended) = &self.options.vended else { return json!({}) };
         let mut state = self.state();
+        if state.vends_no_more {
+            return json!({});
+        }
         state.vended += 1;
         let ends = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + vended.lifetime;
         let properties = json!({
@@ -322,14 +340,20 @@ impl Fault {
     pub(crate) async fn response(self) -> Response {
         match self {
             Fault::Status(status, body) => (StatusCode::from_u16(status).unwrap_or_default(), body).into_response(),
+            Fault::Says(status, words) => refusal(status, "ForbiddenException", &words),
+            Fault::Busy(after) => (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", after)]).into_response(),
             Fault::Html => ([("content-type", "text/html; charset=utf-8")], "<html>please log in</html>").into_response(),
             Fault::NotJson => "plain words".into_response(),
             Fault::Hang => std::future::pending().await,
             Fault::RedirectTo(url) => (StatusCode::TEMPORARY_REDIRECT, [("location", url)]).into_response(),
             Fault::Huge(bytes) => {
-                let chunk = Bytes::from_static(&[b' '; 1 << 16]);
-                let chunks = (0..bytes.div_ceil(chunk.len())).map(move |_| Ok::<_, std::io::Error>(chunk.clone()));
-                Response::new(Body::from_stream(futures::stream::iter(chunks)))
+                let entries = Bytes::from(r#"["a_namespace"],"#.repeat(1 << 12));
+                let start = Bytes::from_static(br#"{"metadata-location":"s3://lake/t","metadata":{"schemas":[]},"namespaces":["#);
+                let end = Bytes::from_static(br#"["the_last"]]}"#);
+                let entries = std::iter::repeat_n(entries.clone(), bytes.div_ceil(entries.len()));
+                let chunks = std::iter::once(start).chain(entries).chain([end]).map(Ok::<_, std::io::Error>);
+                let body = Body::from_stream(futures::stream::iter(chunks));
+                ([("content-type", "application/json")], body).into_response()
             }
         }
     }

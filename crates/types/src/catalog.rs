@@ -6,6 +6,10 @@ use crate::store::Store;
 use async_trait::async_trait;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// What the search for the names to suggest takes at most.
+pub const SUGGESTED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A table's name within one catalog: namespace levels and the table, never split again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,6 +116,9 @@ pub trait Catalog: Send + Sync + fmt::Debug {
     /// Every namespace, at any level, whether or not it holds tables.
     async fn namespaces(&self) -> Result<Vec<Vec<String>>>;
 
+    /// Some tables to suggest, whichever name was meant: those that a few requests bring within [`SUGGESTED_WITHIN`]; none where they fail.
+    async fn some_tables(&self) -> Vec<TableName>;
+
     /// The current state of a table. `not-found` names the nearest tables.
     async fn load(&self, name: &TableName) -> Result<TableState>;
 
@@ -130,7 +137,7 @@ pub fn unknown_table(catalog: &str, wanted: &TableName, known: &[TableName]) -> 
         error.advice("the catalog lists no tables there; `fastdata tables` shows all it has")
     } else {
         let some = names.iter().take(10).map(String::as_str).collect::<Vec<_>>().join(", ");
-        error.advice(format!("the tables are: {some}{}", if names.len() > 10 { ", ..." } else { "" }))
+        error.advice(format!("there are: {some}; `fastdata tables` shows all"))
     }
 }
 

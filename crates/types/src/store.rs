@@ -126,12 +126,14 @@ pub struct VendedCredential {
     pub expires_at_ms: Option<i64>,
 }
 
-/// Whether a property is a credential of an S3 store, or stands in for one, in either spelling.
+/// Whether a property, by its full name (`s3.access-key-id`), is or goes with credentials of a store: these replace each other as a whole, so that
+/// no key is ever sent with the secret of another.
 pub fn is_credential(name: &str) -> bool {
-    match name.split_once('.') {
-        Some(("s3" | "client", "access-key-id" | "secret-access-key" | "session-token")) => true,
-        Some(("s3", "anonymous")) => true,
-        _ => false,
+    const S3: [&str; 5] = ["access-key-id", "secret-access-key", "session-token", "session-token-expires-at-ms", "anonymous"];
+    const OTHERS: [&str; 4] = ["gcs.oauth2.", "adls.sas-token", "adls.account-key", "adls.connection-string"];
+    match name.strip_prefix("s3.").or_else(|| name.strip_prefix("client.")) {
+        Some(name) => S3.contains(&name),
+        None => OTHERS.iter().any(|prefix| name.starts_with(prefix)),
     }
 }
 
@@ -144,4 +146,24 @@ impl fmt::Debug for VendedCredential {
 /// Opens stores; given to catalogs by the wiring so that they need not know the store stage.
 pub trait StoreFactory: Send + Sync + fmt::Debug {
     fn open(&self, scope: StoreScope) -> Result<Arc<dyn Store>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_credential;
+
+    #[test]
+    fn a_key_and_its_secret_and_token_are_credentials_under_both_names() {
+        for scheme in ["s3", "client"] {
+            for name in ["access-key-id", "secret-access-key", "session-token", "session-token-expires-at-ms", "anonymous"] {
+                assert!(is_credential(&format!("{scheme}.{name}")), "{scheme}.{name}");
+            }
+        }
+        for name in ["gcs.oauth2.token", "adls.sas-token.account", "adls.account-key", "adls.connection-string"] {
+            assert!(is_credential(name), "{name}");
+        }
+        for name in ["s3.region", "client.region", "s3.endpoint", "access-key-id", "s3.access-key-id.x", "fs.s3.access-key-id", "s3", ""] {
+            assert!(!is_credential(name), "{name}");
+        }
+    }
 }

@@ -6,9 +6,11 @@
 use super::answers;
 use super::http::{Answer, Http, not_json};
 use crate::renew::{Lent, Renewed};
+use crate::retries::Retries;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 use url::form_urlencoded::Serializer;
@@ -19,10 +21,13 @@ const DEFAULT_SCOPE: &str = "catalog";
 pub struct Auth {
     /// Given in the configuration; used until it is refused.
     token: Option<SecretString>,
-    client: Option<OAuthClient>,
-    current: Renewed<SecretString>,
-    blotted: Vec<SecretString>,
+    client: Option<Arc<OAuthClient>>,
+    current: Arc<Renewed<SecretString>>,
+    blotted: Arc<Blotted>,
 }
+
+/// The secrets that no message shows.
+struct Blotted(Vec<SecretString>);
 
 pub struct OAuthClient {
     pub id: Option<String>,
@@ -53,15 +58,17 @@ impl Auth {
         let mut blotted = header_secrets;
         blotted.extend(token.clone());
         blotted.extend(client.as_ref().map(|c| c.secret.clone()));
-        Auth { token, client, current, blotted }
+        Auth { token, client: client.map(Arc::new), current, blotted: Arc::new(Blotted(blotted)) }
     }
 
     /// The token to send now; `None` where none is configured.
-    pub async fn bearer(&self, http: &Http) -> Result<Option<SecretString>> {
-        match (&self.client, &self.token) {
-            (Some(client), _) => self.current.get(|| self.exchange(client, http)).await.map(Some),
-            (None, token) => Ok(token.clone()),
-        }
+    pub async fn bearer(&self, http: &Arc<Http>, retries: &Retries) -> Result<Option<SecretString>> {
+        let Some(client) = &self.client else { return Ok(self.token.clone()) };
+        let renew = || {
+            let (client, http, blotted, retries) = (client.clone(), http.clone(), self.blotted.clone(), retries.clone());
+            async move { exchange(&client, &http, &blotted, &retries).await }
+        };
+        self.current.get(renew).await.map(Some)
     }
 
     /// Drops a token that the catalog refused; whether another can be had.
@@ -76,38 +83,43 @@ impl Auth {
 
     /// The text without any secret of this catalog, the token in use included.
     pub fn blot(&self, text: &str, in_use: Option<&SecretString>) -> String {
-        self.blotted
-            .iter()
-            .chain(in_use)
-            .map(|secret| secret.expose_secret())
-            .filter(|secret| secret.len() >= 4)
-            .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+        self.blotted.blot(text, in_use)
     }
+}
 
-    async fn exchange(&self, client: &OAuthClient, http: &Http) -> Result<Lent<SecretString>> {
-        let url = &client.token_url;
-        let form = form(client);
-        let request = || {
-            let form = form.expose_secret().to_owned();
-            http.client().post(url.clone()).header("content-type", "application/x-www-form-urlencoded").body(form)
-        };
-        let body = match http.send(request, MAX_TOKEN_BYTES, |text| self.blot(text, None)).await? {
-            Answer::Body(body) => body,
-            Answer::Refused(refused) => {
-                let is_ours = matches!(refused.status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED);
-                let error = refused.error(url, "no token");
-                return Err(if is_ours {
-                    Error::new(ErrorKind::Unauthenticated, Stage::Catalog, error.message())
-                        .advice("check `credential`, `scope` and `oauth2-server-uri` of this catalog")
-                } else {
-                    error
-                });
-            }
-        };
-        let token: answers::Token = serde_json::from_slice(&body).map_err(|_| not_json(url, "something else"))?;
-        let good_for = token.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        Ok(Lent { value: token.access_token.into(), good_for })
+impl Blotted {
+    fn blot(&self, text: &str, in_use: Option<&SecretString>) -> String {
+        let mut secrets: Vec<&str> =
+            self.0.iter().chain(in_use).map(|secret| secret.expose_secret()).filter(|secret| secret.len() >= 4).collect();
+        // One may be a part of another, which would not be found any more without it.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
+}
+
+async fn exchange(client: &OAuthClient, http: &Http, blotted: &Blotted, retries: &Retries) -> Result<Lent<SecretString>> {
+    let url = &client.token_url;
+    let form = form(client);
+    let request = || {
+        let form = form.expose_secret().to_owned();
+        http.client().post(url.clone()).header("content-type", "application/x-www-form-urlencoded").body(form)
+    };
+    let body = match http.send(request, MAX_TOKEN_BYTES, |text| blotted.blot(text, None), retries).await? {
+        Answer::Body(body) => body,
+        Answer::Refused(refused) => {
+            let is_ours = matches!(refused.status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED);
+            let error = refused.error(url, "no token");
+            return Err(if is_ours {
+                Error::new(ErrorKind::Unauthenticated, Stage::Catalog, error.message())
+                    .advice("check `credential`, `scope` and `oauth2-server-uri` of this catalog")
+            } else {
+                error
+            });
+        }
+    };
+    let token: answers::Token = serde_json::from_slice(&body).map_err(|_| not_json(url, "something else"))?;
+    let good_for = token.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Ok(Lent { value: token.access_token.into(), good_for })
 }
 
 fn form(client: &OAuthClient) -> SecretString {

@@ -9,6 +9,8 @@ use super::auth::{Auth, OAuthClient};
 use super::http::{Answer, Http, Refused, Timeouts, is_loopback, not_json, shown};
 use super::paths::Paths;
 use crate::properties::{Properties, is_storage};
+use crate::renew::{Lent, Renewed};
+use crate::retries::Retries;
 use bytes::Bytes;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use reqwest::RequestBuilder;
@@ -17,13 +19,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::OnceCell;
 use url::Url;
 
 /// Bytes of an answer other than a table's.
 pub const MAX_ANSWER_BYTES: u64 = 32 << 20;
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
 const SILENCE_TIMEOUT_MS: u64 = 60_000;
+const RETRY_TIMEOUT_S: u64 = 60;
 
 pub struct Connection {
     pub catalog: String,
@@ -33,9 +35,9 @@ pub struct Connection {
     prefix: Option<String>,
     pub page_size: Option<u32>,
     storage: BTreeMap<String, String>,
-    http: Http,
+    http: Arc<Http>,
     auth: Auth,
-    session: OnceCell<Arc<Session>>,
+    session: Arc<Renewed<Arc<Session>>>,
 }
 
 /// What holds once the server has been asked for its configuration.
@@ -81,6 +83,7 @@ impl Connection {
         let timeouts = Timeouts {
             connect: properties.milliseconds("rest.client.connection-timeout-ms", CONNECT_TIMEOUT_MS),
             silence: properties.milliseconds("rest.client.socket-timeout-ms", SILENCE_TIMEOUT_MS),
+            patience: properties.seconds("fastdata.rest.retry-timeout", RETRY_TIMEOUT_S),
         };
         properties.finish()?;
         let base = base.ok_or_else(|| Error::internal(Stage::Catalog, "the catalog has no uri"))?;
@@ -90,26 +93,30 @@ impl Connection {
             prefix: properties.get("prefix").map(str::to_owned),
             page_size,
             storage: properties.storage(),
-            http: Http::new(&base, headers, &timeouts)?,
+            http: Arc::new(Http::new(&base, headers, &timeouts)?),
             auth: Auth::new(token, client, header_secrets),
             base,
-            session: OnceCell::new(),
+            session: Renewed::empty(),
         })
     }
 
-    /// What the server's `config` endpoint says, asked for once.
-    pub async fn session(&self) -> Result<Arc<Session>> {
-        self.session.get_or_try_init(|| self.open_session()).await.cloned()
+    /// What the server's `config` endpoint says, asked for once by all who want it at the same time, and once for good where it answers.
+    pub async fn session(self: &Arc<Self>, retries: &Retries) -> Result<Arc<Session>> {
+        let open = || {
+            let (connection, retries) = (Arc::clone(self), retries.clone());
+            async move { Ok(Lent { value: connection.open_session(&retries).await?, good_for: None }) }
+        };
+        self.session.get(open).await
     }
 
-    async fn open_session(&self) -> Result<Arc<Session>> {
+    async fn open_session(&self, retries: &Retries) -> Result<Arc<Session>> {
         let query = match &self.warehouse {
             Some(warehouse) => {
                 format!("?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("warehouse", warehouse).finish())
             }
             None => String::new(),
         };
-        let config: answers::Config = self.get(&format!("v1/config{query}"), "the catalog's configuration").await?;
+        let config: answers::Config = self.get(&format!("v1/config{query}"), "the catalog's configuration", retries).await?;
         let (defaults, overrides) = (answers::texts(config.defaults), answers::texts(config.overrides));
         if let Some(uri) = overrides.get("uri") {
             self.stay_on_this_server(uri)?;
@@ -146,19 +153,25 @@ impl Connection {
     }
 
     /// The JSON at a path below the catalog's `uri`.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str, what: &str) -> Result<T> {
-        match self.try_get(path, &[], MAX_ANSWER_BYTES).await? {
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, what: &str, retries: &Retries) -> Result<T> {
+        match self.try_get(path, &[], MAX_ANSWER_BYTES, retries).await? {
             Ok(body) => self.parse(path, &body),
             Err(refused) => Err(self.refusal(refused, path, what)),
         }
     }
 
     /// The body at a path, or the server's refusal for the caller to judge.
-    pub async fn try_get(&self, path: &str, headers: &[(&'static str, &str)], limit: u64) -> Result<Result<Bytes, Refused>> {
+    pub async fn try_get(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        limit: u64,
+        retries: &Retries,
+    ) -> Result<Result<Bytes, Refused>> {
         let url = self.url(path)?;
         let mut may_repeat = true;
         loop {
-            let token = self.auth.bearer(&self.http).await?;
+            let token = self.auth.bearer(&self.http, retries).await?;
             let request = || {
                 let mut request = self.http.client().get(url.clone()).header("accept", "application/json");
                 for (name, value) in headers {
@@ -166,7 +179,7 @@ impl Connection {
                 }
                 bearing(request, token.as_ref())
             };
-            match self.http.send(request, limit, |text| self.auth.blot(text, token.as_ref())).await? {
+            match self.http.send(request, limit, |text| self.auth.blot(text, token.as_ref()), retries).await? {
                 Answer::Body(body) => return Ok(Ok(body)),
                 Answer::Refused(refused) => {
                     let expired = matches!(refused.status.as_u16(), 401 | 419);
@@ -175,6 +188,7 @@ impl Connection {
                         return Ok(Err(refused));
                     }
                     may_repeat = false;
+                    retries.add();
                 }
             }
         }

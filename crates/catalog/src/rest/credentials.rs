@@ -9,22 +9,21 @@ use super::answers::{self, StorageCredential};
 use super::connection::{Connection, MAX_ANSWER_BYTES};
 use super::{DELEGATION, MAX_TABLE_BYTES};
 use crate::renew::{Lent, Renewed};
+use crate::retries::Retries;
 use async_trait::async_trait;
-use fastdata_types::store::{CredentialSource, VendedCredential};
-use fastdata_types::{Result, TableName};
+use fastdata_types::store::{CredentialSource, VendedCredential, is_credential};
+use fastdata_types::{Error, ErrorKind, Result, Stage, TableName};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const ENDPOINT: &str = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials";
-const CREDENTIAL_KEYS: [&str; 4] = ["s3.access-key-id", "s3.secret-access-key", "s3.session-token", "s3.session-token-expires-at-ms"];
-const CREDENTIAL_PREFIXES: [&str; 6] =
-    ["gcs.oauth2.", "adls.sas-token", "adls.account-key", "adls.connection-string", "client.access-key-id", "client.session-token"];
 const EXPIRY: &str = "s3.session-token-expires-at-ms";
 
-pub fn is_credential(key: &str) -> bool {
-    CREDENTIAL_KEYS.contains(&key) || CREDENTIAL_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
+/// Whether a property of a table goes to those who renew credentials. That none are needed is no credential.
+pub fn is_vended(key: &str) -> bool {
+    is_credential(key) && !key.ends_with(".anonymous")
 }
 
 /// What an answer vends, longest prefix first; credentials without a prefix come last and stand for the whole table.
@@ -42,7 +41,7 @@ pub fn vended(config: &BTreeMap<String, String>, listed: Vec<StorageCredential>)
         })
         .filter(|credential| !credential.properties.is_empty())
         .collect();
-    let of_table: BTreeMap<_, _> = config.iter().filter(|(key, _)| is_credential(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let of_table: BTreeMap<_, _> = config.iter().filter(|(key, _)| is_vended(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
     if !of_table.is_empty() && !out.iter().any(|c| c.prefix.is_empty()) {
         out.push(credential(String::new(), of_table));
     }
@@ -67,12 +66,13 @@ impl OpenTables {
         let prefixes: Vec<String> = vended.iter().map(|credential| credential.prefix.clone()).collect();
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = open.get(table).and_then(Weak::upgrade);
-        if let Some(source) = known.filter(|known| known.prefixes == prefixes && known.renewal_path == renewal_path) {
+        if let Some(source) = known.filter(|known| known.lender.prefixes == prefixes && known.lender.renewal_path == renewal_path) {
             source.current.offer(lent(vended));
             return source;
         }
         let current = Renewed::starting_with(lent(vended));
-        let source = Arc::new(TableCredentials { connection: connection.clone(), table: table.clone(), prefixes, renewal_path, current });
+        let lender = Lender { connection: connection.clone(), table: table.clone(), prefixes, renewal_path };
+        let source = Arc::new(TableCredentials { lender: Arc::new(lender), current });
         open.retain(|_, source| source.strong_count() > 0);
         open.insert(table.clone(), Arc::downgrade(&source));
         source
@@ -80,25 +80,31 @@ impl OpenTables {
 }
 
 pub struct TableCredentials {
+    lender: Arc<Lender>,
+    current: Arc<Renewed<Vec<VendedCredential>>>,
+}
+
+/// Where the credentials of a table are renewed.
+struct Lender {
     connection: Arc<Connection>,
     table: TableName,
     /// Of what was vended first.
     prefixes: Vec<String>,
     /// The path the server named for renewals, if it did.
     renewal_path: Option<String>,
-    current: Renewed<Vec<VendedCredential>>,
 }
 
-impl TableCredentials {
+impl Lender {
     async fn renew(&self) -> Result<Lent<Vec<VendedCredential>>> {
-        let session = self.connection.session().await?;
+        let retries = Retries::default();
+        let session = self.connection.session(&retries).await?;
         let what = format!("credentials of table '{}'", self.table);
         let own = match &self.renewal_path {
             Some(path) => Some(path.clone()),
             None => session.may_have(ENDPOINT).then(|| session.paths.credentials(&self.table)),
         };
         if let Some(path) = own {
-            match self.connection.try_get(&path, &[DELEGATION], MAX_ANSWER_BYTES).await? {
+            match self.connection.try_get(&path, &[DELEGATION], MAX_ANSWER_BYTES, &retries).await? {
                 Ok(body) => {
                     let answer: answers::Credentials = self.connection.parse(&path, &body)?;
                     let fresh = vended(&answers::texts(answer.config.unwrap_or_default()), answer.storage_credentials.unwrap_or_default());
@@ -112,20 +118,34 @@ impl TableCredentials {
             }
         }
         let path = session.paths.table(&self.table);
-        match self.connection.try_get(&path, &[DELEGATION], MAX_TABLE_BYTES).await? {
+        match self.connection.try_get(&path, &[DELEGATION], MAX_TABLE_BYTES, &retries).await? {
             Ok(body) => {
                 let answer: answers::Credentials = self.connection.parse(&path, &body)?;
-                Ok(lent(vended(&answers::texts(answer.config.unwrap_or_default()), answer.storage_credentials.unwrap_or_default())))
+                let fresh = vended(&answers::texts(answer.config.unwrap_or_default()), answer.storage_credentials.unwrap_or_default());
+                if fresh.is_empty() { Err(self.nothing_vended()) } else { Ok(lent(fresh)) }
             }
             Err(refused) => Err(self.connection.refusal(refused, &path, &what)),
         }
+    }
+
+    /// Without credentials of the catalog, those of the configuration or the environment would be tried on files that they are not for.
+    fn nothing_vended(&self) -> Error {
+        let (server, table) = (self.connection.shown_base(), &self.table);
+        let message =
+            format!("credentials of table '{table}': {server} lent some with the table, and lends none when they are to be renewed");
+        Error::new(ErrorKind::Unauthenticated, Stage::Catalog, message)
+            .advice("load the table again; if it stays so, ask the catalog's owner whether credentials for this table are still vended")
     }
 }
 
 #[async_trait]
 impl CredentialSource for TableCredentials {
     async fn current(&self) -> Result<Vec<VendedCredential>> {
-        self.current.get(|| self.renew()).await
+        let renew = || {
+            let lender = Arc::clone(&self.lender);
+            async move { lender.renew().await }
+        };
+        self.current.get(renew).await
     }
 
     fn invalidate(&self, refused: &[VendedCredential]) {
@@ -135,7 +155,7 @@ impl CredentialSource for TableCredentials {
 
 impl fmt::Debug for TableCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TableCredentials").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("TableCredentials").field("table", &self.lender.table).finish_non_exhaustive()
     }
 }
 

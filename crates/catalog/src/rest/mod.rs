@@ -15,15 +15,17 @@ mod paths;
 
 use crate::metadata::{MAX_METADATA_BYTES, parse_metadata};
 use crate::properties::{Properties, is_storage};
+use crate::retries::Retries;
 use crate::tables::{is_local, is_within, table_directory};
 use async_trait::async_trait;
 use connection::Connection;
-use credentials::{OpenTables, is_credential, vended};
-use fastdata_types::catalog::unknown_table;
+use credentials::{OpenTables, is_vended, vended};
+use fastdata_types::catalog::{SUGGESTED_WITHIN, unknown_table};
+use fastdata_types::error::nearest;
 use fastdata_types::store::{StoreFactory, StoreScope, VendedCredential};
 use fastdata_types::{Catalog, Error, ErrorKind, Result, Stage, TableName, TableState};
+use futures::future::join_all;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use http::Refused;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
@@ -37,6 +39,9 @@ const MAX_NAMESPACE_DEPTH: usize = 32;
 const MAX_NAMESPACES: usize = 100_000;
 /// Namespaces whose tables are listed at the same time.
 const LISTS_AT_ONCE: usize = 8;
+/// Namespaces that are looked into for names to suggest: whichever come first, and the nearest to the one that was meant.
+const SOME_NAMESPACES: usize = 32;
+const NEAR_NAMESPACES: usize = 3;
 
 pub struct RestCatalog {
     connection: Arc<Connection>,
@@ -58,32 +63,53 @@ impl RestCatalog {
     }
 
     async fn child_namespaces(&self, parent: &[String]) -> Result<Vec<Vec<String>>> {
-        let session = self.connection.session().await?;
         let mut found = Vec::new();
         let mut pages = Pages::default();
         while let Some(page) = pages.next()? {
-            let path = session.paths.namespaces(parent, &page, self.connection.page_size);
-            let answer: answers::Namespaces = self.connection.get(&path, "the list of namespaces").await?;
-            found.extend(answer.namespaces);
-            pages.answered(answer.next_page_token);
+            let (some, next) = self.page_of_namespaces(parent, &page).await?;
+            found.extend(some);
+            pages.answered(next);
         }
-        // Servers without nesting may repeat the whole list below every parent.
-        found.retain(|namespace| namespace.len() > parent.len() && namespace.starts_with(parent));
         Ok(found)
     }
 
-    async fn tables_in(&self, namespace: &[String]) -> Result<Vec<TableName>> {
-        let session = self.connection.session().await?;
+    /// One page of a list, and the token of the next.
+    async fn page_of_namespaces(&self, parent: &[String], page: &str) -> Result<(Vec<Vec<String>>, Option<String>)> {
+        let uncounted = Retries::default();
+        let session = self.connection.session(&uncounted).await?;
+        let path = session.paths.namespaces(parent, page, self.connection.page_size);
+        let answer: answers::Namespaces = self.connection.get(&path, "the list of namespaces", &uncounted).await?;
+        let mut found = answer.namespaces;
+        // Servers without nesting may repeat the whole list below every parent.
+        found.retain(|namespace| namespace.len() > parent.len() && namespace.starts_with(parent));
+        Ok((found, answer.next_page_token))
+    }
+
+    async fn tables_in(&self, namespace: &[String], retries: &Retries) -> Result<Vec<TableName>> {
         let mut found = Vec::new();
         let mut pages = Pages::default();
         while let Some(page) = pages.next()? {
-            let path = session.paths.tables(namespace, &page, self.connection.page_size);
-            let what = format!("the tables of namespace '{}'", namespace.join("."));
-            let answer: answers::Tables = self.connection.get(&path, &what).await?;
-            found.extend(answer.identifiers.into_iter().map(|id| TableName { namespace: id.namespace, name: id.name }));
-            pages.answered(answer.next_page_token);
+            let (some, next) = self.page_of_tables(namespace, &page, retries).await?;
+            found.extend(some);
+            pages.answered(next);
         }
         Ok(found)
+    }
+
+    async fn page_of_tables(&self, namespace: &[String], page: &str, retries: &Retries) -> Result<(Vec<TableName>, Option<String>)> {
+        let session = self.connection.session(retries).await?;
+        let path = session.paths.tables(namespace, page, self.connection.page_size);
+        let what = format!("the tables of namespace '{}'", namespace.join("."));
+        let answer: answers::Tables = self.connection.get(&path, &what, retries).await?;
+        let tables = answer.identifiers.into_iter().map(|id| TableName { namespace: id.namespace, name: id.name });
+        Ok((tables.collect(), answer.next_page_token))
+    }
+
+    /// The tables of the first page of each of these namespaces; none where that fails.
+    async fn first_tables(&self, namespaces: &[Vec<String>]) -> Vec<TableName> {
+        let uncounted = Retries::default();
+        let pages = join_all(namespaces.iter().map(|namespace| self.page_of_tables(namespace, "", &uncounted))).await;
+        pages.into_iter().flatten().flat_map(|(tables, _)| tables).collect()
     }
 
     async fn namespaces_below(&self, above: &[String]) -> Result<BTreeSet<Vec<String>>> {
@@ -125,7 +151,7 @@ impl RestCatalog {
         Ok(seen)
     }
 
-    fn state(&self, name: &TableName, answer: answers::Table, session: &connection::Session) -> Result<TableState> {
+    fn state(&self, name: &TableName, answer: answers::Table, session: &connection::Session, retries: &Retries) -> Result<TableState> {
         let metadata = parse_metadata(answer.metadata.get().as_bytes()).map_err(|e| e.context(format!("table '{name}'")))?;
         let metadata_location = answer.metadata_location.unwrap_or_default();
         let config = answers::texts(answer.config.unwrap_or_default());
@@ -134,7 +160,7 @@ impl RestCatalog {
         refuse_remote_signing(name, &config, has_own_keys || !first.is_empty())?;
         let allowed = self.allowed_locations(&metadata_location, &first, session);
         let mut properties = session.storage.clone();
-        properties.extend(config.iter().filter(|(key, _)| is_storage(key) && !is_credential(key)).map(|(k, v)| (k.clone(), v.clone())));
+        properties.extend(config.iter().filter(|(key, _)| is_storage(key) && !is_vended(key)).map(|(k, v)| (k.clone(), v.clone())));
         let renewal_path = config.get("client.refresh-credentials-endpoint").and_then(|given| self.connection.own_path(given));
         let source = (!first.is_empty()).then(|| self.open_tables.source(&self.connection, name, renewal_path, first));
         let store = self.factory.open(StoreScope {
@@ -150,7 +176,7 @@ impl RestCatalog {
             metadata: Arc::new(metadata),
             store,
             notes: vec![],
-            catalog_retries: 0,
+            catalog_retries: retries.count(),
         })
     }
 
@@ -169,27 +195,39 @@ impl RestCatalog {
 
     /// Servers make more of some characters: `t@branch` is `t` at a branch, the level `a.b` the levels `a` and `b`. A table must not have a second
     /// name, which a policy would not know: the name has to be one that the server lists.
-    async fn surely_named(&self, name: &TableName) -> Result<()> {
-        match self.tables_in(&name.namespace).await {
+    async fn surely_named(&self, name: &TableName, retries: &Retries) -> Result<()> {
+        match self.tables_in(&name.namespace, retries).await {
             Ok(known) if known.contains(name) => Ok(()),
             Ok(known) if !known.is_empty() => Err(unknown_table(&self.connection.catalog, name, &known)),
             Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-            _ => Err(unknown_table(&self.connection.catalog, name, &self.list(None).await.unwrap_or_default())),
+            _ => Err(self.unknown(name).await),
         }
     }
 
-    async fn unknown(&self, name: &TableName, refused: Refused, path: &str) -> Error {
-        if !refused.is_catalogs_own {
-            return self.connection.refusal(refused, path, &format!("table '{name}'"));
+    async fn unknown(&self, name: &TableName) -> Error {
+        let mut known = Vec::new();
+        // What has come in time is enough.
+        let _ = tokio::time::timeout(SUGGESTED_WITHIN, self.add_near(name, &mut known)).await;
+        unknown_table(&self.connection.catalog, name, &known)
+    }
+
+    /// Adds the tables of the namespace that was named; where it has none, those of the namespaces that are called almost so, at the first two levels.
+    async fn add_near(&self, name: &TableName, known: &mut Vec<TableName>) -> Result<()> {
+        let uncounted = Retries::default();
+        let mut pages = Pages::default();
+        while let Some(page) = pages.next()?.filter(|_| !name.namespace.is_empty()) {
+            let Ok((some, next)) = self.page_of_tables(&name.namespace, &page, &uncounted).await else { break };
+            known.extend(some);
+            pages.answered(next);
         }
-        let in_namespace = self.tables_in(&name.namespace).await;
-        match in_namespace {
-            Ok(known) if !known.is_empty() => unknown_table(&self.connection.catalog, name, &known),
-            _ => {
-                let all = self.list(None).await.unwrap_or_default();
-                unknown_table(&self.connection.catalog, name, &all)
-            }
+        if known.is_empty() {
+            let (mut namespaces, _) = self.page_of_namespaces(&[], "").await?;
+            let above = nearest_namespaces(name.namespace.get(..1).unwrap_or_default(), &namespaces);
+            let below = join_all(above.iter().map(|above| self.page_of_namespaces(above, ""))).await;
+            namespaces.extend(below.into_iter().flatten().flat_map(|(namespaces, _)| namespaces));
+            known.extend(self.first_tables(&nearest_namespaces(&name.namespace, &namespaces)).await);
         }
+        Ok(())
     }
 }
 
@@ -200,7 +238,7 @@ impl Catalog for RestCatalog {
         let namespaces = self.namespaces_below(asked_for).await?;
         let lists: Vec<Vec<TableName>> = stream::iter(namespaces)
             .map(|found| async move {
-                match self.tables_in(&found).await {
+                match self.tables_in(&found, &Retries::default()).await {
                     Err(e) if found != asked_for && is_passed_over(&e) => {
                         tracing::warn!(namespace = found.join("."), error = %e, "a namespace is left out of the list");
                         Ok(vec![])
@@ -219,22 +257,35 @@ impl Catalog for RestCatalog {
         Ok(self.namespaces_below(&[]).await?.into_iter().collect())
     }
 
+    async fn some_tables(&self) -> Vec<TableName> {
+        let mut known = Vec::new();
+        let add = async {
+            let (namespaces, _) = self.page_of_namespaces(&[], "").await.unwrap_or_default();
+            for some in namespaces.get(..SOME_NAMESPACES).unwrap_or(&namespaces).chunks(LISTS_AT_ONCE) {
+                known.extend(self.first_tables(some).await);
+            }
+        };
+        let _ = tokio::time::timeout(SUGGESTED_WITHIN, add).await;
+        known
+    }
+
     async fn load(&self, name: &TableName) -> Result<TableState> {
-        let session = self.connection.session().await?;
+        let retries = Retries::default();
+        let session = self.connection.session(&retries).await?;
         if name.namespace.is_empty() || !session.paths.can_name(name) {
-            return Err(unknown_table(&self.connection.catalog, name, &self.list(None).await.unwrap_or_default()));
+            return Err(self.unknown(name).await);
         }
         let path = session.paths.table(name);
         if !is_plain(name) {
-            self.surely_named(name).await?;
+            self.surely_named(name, &retries).await?;
         }
-        match self.connection.try_get(&path, &[DELEGATION], MAX_TABLE_BYTES).await? {
+        match self.connection.try_get(&path, &[DELEGATION], MAX_TABLE_BYTES, &retries).await? {
             Ok(body) => {
                 let answer = self.connection.parse(&path, &body)?;
                 drop(body);
-                self.state(name, answer, &session)
+                self.state(name, answer, &session, &retries)
             }
-            Err(refused) if refused.status == reqwest::StatusCode::NOT_FOUND => Err(self.unknown(name, refused, &path).await),
+            Err(refused) if refused.status == reqwest::StatusCode::NOT_FOUND && refused.is_catalogs_own => Err(self.unknown(name).await),
             Err(refused) => Err(self.connection.refusal(refused, &path, &format!("table '{name}'"))),
         }
     }
@@ -276,6 +327,15 @@ impl Pages {
         self.next = next.filter(|token| !token.is_empty());
         self.done = self.next.is_none();
     }
+}
+
+/// Those that are called almost so; whichever come first where none is.
+fn nearest_namespaces(wanted: &[String], known: &[Vec<String>]) -> Vec<Vec<String>> {
+    let names: Vec<String> = known.iter().map(|namespace| namespace.join(".")).collect();
+    let near = nearest(&wanted.join("."), names.iter().map(String::as_str));
+    let is_near = |name: &String| near.is_empty() || near.contains(&name.as_str());
+    let chosen = known.iter().zip(&names).filter(|(_, name)| is_near(name)).map(|(namespace, _)| namespace.clone());
+    chosen.take(NEAR_NAMESPACES).collect()
 }
 
 /// Whether a name has no character that a server might give a meaning of its own.

@@ -11,17 +11,19 @@ mod uri;
 
 use crate::local;
 use crate::properties::Properties;
+use crate::retries::Retries;
 use crate::tables::{is_within, load_metadata};
 use async_trait::async_trait;
-use fastdata_types::catalog::unknown_table;
+use fastdata_types::catalog::{SUGGESTED_WITHIN, unknown_table};
 use fastdata_types::error::nearest;
 use fastdata_types::store::{StoreFactory, StoreScope};
 use fastdata_types::{Catalog, Error, ErrorKind, Result, Stage, TableName, TableState};
 use postgres::Postgres;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::time::timeout;
 use uri::{Database, SqliteFile};
 
 pub use uri::is_sql;
@@ -30,6 +32,9 @@ const TABLES: &str = "iceberg_tables";
 const NAMESPACES: &str = "iceberg_namespace_properties";
 /// Rows of one answer.
 const MAX_ROWS: usize = 2_000_000;
+const QUERY_TIMEOUT_S: u64 = 30;
+/// Tables that names are suggested from.
+const FIRST_TABLES: &str = "ORDER BY table_namespace, table_name LIMIT 10000";
 
 /// One row of an answer, every value as text.
 type Row = Vec<Option<String>>;
@@ -58,10 +63,11 @@ impl SqlCatalog {
         let database = uri::parse(&mut properties);
         properties.refuse(&["token", "credential", "oauth2-server-uri", "prefix"], "SQL");
         let warehouse = properties.required("warehouse", "s3://bucket/warehouse");
+        let query_timeout = properties.seconds("fastdata.sql.query-timeout", QUERY_TIMEOUT_S);
         properties.finish()?;
         let database = match database.ok_or_else(|| Error::internal(Stage::Config, "the catalog has no database"))? {
             Database::Sqlite(file) => Connected::Sqlite(file),
-            Database::Postgres(server) => Connected::Postgres(Box::new(Postgres::new(*server))),
+            Database::Postgres(server) => Connected::Postgres(Box::new(Postgres::new(*server, query_timeout))),
         };
         allowed.extend(local::spellings_of_location(&warehouse).unwrap_or_else(|_| vec![warehouse]));
         Ok(SqlCatalog {
@@ -93,10 +99,10 @@ impl SqlCatalog {
         }
     }
 
-    async fn query(&self, sql: &str, parameters: Vec<String>) -> Result<Vec<Row>> {
+    async fn query(&self, sql: &str, parameters: Vec<String>, retries: &Retries) -> Result<Vec<Row>> {
         let rows = match &self.database {
             Connected::Sqlite(file) => sqlite::query(self.sqlite_path(file)?, sql.to_owned(), parameters).await?,
-            Connected::Postgres(postgres) => postgres.query(sql, &parameters).await?,
+            Connected::Postgres(postgres) => postgres.query(sql, &parameters, MAX_ROWS + 1, retries).await?,
         };
         if rows.len() > MAX_ROWS {
             return Err(Error::limit(Stage::Catalog, format!("catalog '{}' holds more than {MAX_ROWS} tables", self.name)));
@@ -112,16 +118,16 @@ impl SqlCatalog {
     }
 
     /// The columns of a table of the database; none where there is no such table.
-    async fn columns(&self, table: &'static str) -> Result<Vec<String>> {
+    async fn columns(&self, table: &'static str, retries: &Retries) -> Result<Vec<String>> {
         match &self.database {
             Connected::Sqlite(file) => sqlite::columns(self.sqlite_path(file)?, table).await,
-            Connected::Postgres(postgres) => postgres.columns(table).await,
+            Connected::Postgres(postgres) => postgres.columns(table, retries).await,
         }
     }
 
     /// `AND ...` that leaves views out, where the catalog knows them.
-    async fn only_tables(&self) -> Result<&'static str> {
-        let columns = self.columns(TABLES).await?;
+    async fn only_tables(&self, retries: &Retries) -> Result<&'static str> {
+        let columns = self.columns(TABLES, retries).await?;
         if columns.is_empty() {
             return Err(Error::new(
                 ErrorKind::NotFound,
@@ -135,11 +141,11 @@ impl SqlCatalog {
     }
 
     /// The `catalog_name` of this catalog's rows; `None` where there are no rows at all.
-    async fn rows_name(&self) -> Result<Option<String>> {
+    async fn rows_name(&self, retries: &Retries) -> Result<Option<String>> {
         if let Some(name) = &self.catalog_name {
             return Ok(Some(name.clone()));
         }
-        let rows = self.query("SELECT DISTINCT catalog_name FROM iceberg_tables ORDER BY 1", vec![]).await?;
+        let rows = self.query("SELECT DISTINCT catalog_name FROM iceberg_tables ORDER BY 1", vec![], retries).await?;
         let mut names: Vec<String> = rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
         if names.len() <= 1 || names.contains(&self.name) {
             return Ok(if names.contains(&self.name) { Some(self.name.clone()) } else { names.pop() });
@@ -153,33 +159,53 @@ impl SqlCatalog {
     }
 
     async fn all_tables(&self) -> Result<Vec<TableName>> {
-        let only_tables = self.only_tables().await?;
-        let Some(rows_name) = self.rows_name().await? else { return Ok(vec![]) };
-        let sql = format!("SELECT table_namespace, table_name FROM iceberg_tables WHERE catalog_name = $1{only_tables}");
-        let rows = self.query(&sql, vec![rows_name]).await?;
-        let mut tables: Vec<TableName> = rows
-            .into_iter()
-            .filter_map(|row| match <[Option<String>; 2]>::try_from(row) {
-                Ok([Some(namespace), Some(name)]) => Some(TableName::new(namespace.split('.'), name)),
-                _ => None,
-            })
-            .collect();
+        let mut tables = self.tables(None, "").await?;
         tables.sort();
         Ok(tables)
     }
 
-    async fn metadata_location(&self, name: &TableName) -> Result<String> {
+    /// The tables of all namespaces or of one, as many as `limit` (a clause of SQL) says.
+    async fn tables(&self, namespace: Option<&[String]>, limit: &str) -> Result<Vec<TableName>> {
+        let uncounted = Retries::default();
+        let only_tables = self.only_tables(&uncounted).await?;
+        let Some(rows_name) = self.rows_name(&uncounted).await? else { return Ok(vec![]) };
+        let of_namespace = if namespace.is_some() { " AND table_namespace = $2" } else { "" };
+        let parameters = std::iter::once(rows_name).chain(namespace.map(|levels| levels.join("."))).collect();
+        let sql =
+            format!("SELECT table_namespace, table_name FROM iceberg_tables WHERE catalog_name = $1{of_namespace}{only_tables} {limit}");
+        let rows = self.query(&sql, parameters, &uncounted).await?;
+        let tables = rows.into_iter().filter_map(|row| match <[Option<String>; 2]>::try_from(row) {
+            Ok([Some(namespace), Some(name)]) => Some(TableName::new(namespace.split('.'), name)),
+            _ => None,
+        });
+        Ok(tables.collect())
+    }
+
+    async fn unknown(&self, name: &TableName) -> Error {
+        let mut known = Vec::new();
+        let add = async {
+            known = self.tables(Some(&name.namespace), FIRST_TABLES).await.unwrap_or_default();
+            known.extend(self.tables(None, FIRST_TABLES).await.unwrap_or_default());
+        };
+        // What has come in time is enough.
+        let _ = timeout(SUGGESTED_WITHIN, add).await;
+        let mut seen = HashSet::new();
+        known.retain(|table| seen.insert(table.clone()));
+        unknown_table(&self.name, name, &known)
+    }
+
+    async fn metadata_location(&self, name: &TableName, retries: &Retries) -> Result<String> {
         // Levels are split at dots when they are listed: a table must not have a second name, which a policy would not know.
         if name.namespace.iter().any(|level| level.contains('.')) {
-            return Err(unknown_table(&self.name, name, &self.all_tables().await?));
+            return Err(self.unknown(name).await);
         }
-        let only_tables = self.only_tables().await?;
-        let found = match self.rows_name().await? {
+        let only_tables = self.only_tables(retries).await?;
+        let found = match self.rows_name(retries).await? {
             Some(rows_name) => {
                 let sql = format!(
                     "SELECT metadata_location FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3{only_tables}"
                 );
-                self.query(&sql, vec![rows_name, name.namespace.join("."), name.name.clone()]).await?
+                self.query(&sql, vec![rows_name, name.namespace.join("."), name.name.clone()], retries).await?
             }
             None => vec![],
         };
@@ -187,7 +213,7 @@ impl SqlCatalog {
             Some(row) => row.into_iter().next().flatten().filter(|location| !location.is_empty()).ok_or_else(|| {
                 Error::corrupt(Stage::Catalog, format!("catalog '{}' has no metadata location for table '{name}'", self.name))
             }),
-            None => Err(unknown_table(&self.name, name, &self.all_tables().await?)),
+            None => Err(self.unknown(name).await),
         }
     }
 
@@ -208,21 +234,27 @@ impl Catalog for SqlCatalog {
     }
 
     async fn namespaces(&self) -> Result<Vec<Vec<String>>> {
-        let (only, parameters) = match self.rows_name().await? {
+        let uncounted = Retries::default();
+        let (only, parameters) = match self.rows_name(&uncounted).await? {
             Some(name) => ("WHERE catalog_name = $1", vec![name]),
             None => ("", vec![]),
         };
         // Those of views count, and those that hold nothing.
-        let mut rows = self.query(&format!("SELECT DISTINCT table_namespace FROM {TABLES} {only}"), parameters.clone()).await?;
-        if !self.columns(NAMESPACES).await?.is_empty() {
-            rows.extend(self.query(&format!("SELECT DISTINCT namespace FROM {NAMESPACES} {only}"), parameters).await?);
+        let mut rows = self.query(&format!("SELECT DISTINCT table_namespace FROM {TABLES} {only}"), parameters.clone(), &uncounted).await?;
+        if !self.columns(NAMESPACES, &uncounted).await?.is_empty() {
+            rows.extend(self.query(&format!("SELECT DISTINCT namespace FROM {NAMESPACES} {only}"), parameters, &uncounted).await?);
         }
         let names: BTreeSet<String> = rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
         Ok(names.into_iter().map(|name| name.split('.').map(str::to_owned).collect()).collect())
     }
 
+    async fn some_tables(&self) -> Vec<TableName> {
+        timeout(SUGGESTED_WITHIN, self.tables(None, FIRST_TABLES)).await.unwrap_or(Ok(vec![])).unwrap_or_default()
+    }
+
     async fn load(&self, name: &TableName) -> Result<TableState> {
-        let metadata_location = self.metadata_location(name).await?;
+        let retries = Retries::default();
+        let metadata_location = self.metadata_location(name, &retries).await?;
         let store = self.factory.open(self.scope.clone())?;
         let metadata = load_metadata(store.as_ref(), &metadata_location).await.map_err(|e| e.context(format!("table '{name}'")))?;
         Ok(TableState {
@@ -231,7 +263,7 @@ impl Catalog for SqlCatalog {
             metadata: Arc::new(metadata),
             store,
             notes: vec![],
-            catalog_retries: 0,
+            catalog_retries: retries.count(),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::{metadata, properties};
 use crate::open;
 use fastdata_testkit::files::LocalFiles;
-use fastdata_testkit::rest::{OAuth, RestOptions, RestServer, Vended};
+use fastdata_testkit::rest::{Fault, OAuth, RestOptions, RestServer, Vended};
 use fastdata_types::{Catalog, ErrorKind, TableName};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,47 @@ async fn an_unknown_table_is_not_found_with_the_nearest_names() {
         assert!(e.kind() == ErrorKind::NotFound && e.advice_text().unwrap().contains("db.lineitem"), "{e:?}");
     }
     assert!(catalog.check().await.unwrap().contains("1 namespaces"));
+}
+
+/// Ten thousand namespaces, as of a catalog with one for each user: a mistyped name asks a few of them.
+#[tokio::test]
+async fn a_mistyped_name_in_a_large_catalog_costs_a_few_requests() {
+    let server = RestServer::start(RestOptions { page_size: Some(1000), ..RestOptions::default() }).await;
+    for i in 0..3000 {
+        add(&server, &[&format!("n{i:05}")], "events");
+    }
+    add(&server, &["n00500", "inner"], "orders");
+    let (catalog, _) = catalog(&server, &[]);
+    for (wanted, suggested) in [
+        (TableName::new(["n00500"], "event"), "n00500.events"),
+        (TableName::new(["m00500"], "events"), "n00500.events"),
+        (TableName::new(["n00500", "iner"], "orders"), "n00500.inner.orders"),
+        (TableName::new(Vec::<String>::new(), "events"), "events"),
+    ] {
+        let before = server.requests().len();
+        let e = catalog.load(&wanted).await.unwrap_err();
+        assert!(e.kind() == ErrorKind::NotFound && e.advice_text().unwrap().contains(suggested), "{wanted}: {e:?}");
+        let asked = server.requests().len() - before;
+        assert!(asked <= 12, "{wanted}: {asked} requests");
+    }
+    let before = server.requests().len();
+    assert_eq!(catalog.some_tables().await.len(), 32);
+    assert!(server.requests().len() - before <= 33);
+}
+
+#[tokio::test]
+async fn a_suggestion_is_not_waited_for_longer_than_it_is_worth() {
+    let server = RestServer::start(RestOptions::default()).await;
+    add(&server, &["db"], "t");
+    let (catalog, _) = catalog(&server, &[]);
+    catalog.check().await.unwrap();
+    for _ in 0..2 {
+        server.fail_next("/db/tables", Fault::Hang);
+    }
+    let began = std::time::Instant::now();
+    let e = catalog.load(&TableName::new(["db"], "s")).await.unwrap_err();
+    assert!(e.kind() == ErrorKind::NotFound && catalog.some_tables().await.is_empty(), "{e:?}");
+    assert!((3..6).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -150,6 +191,76 @@ async fn vended_credentials_reach_the_store_and_are_renewed_once_for_all_before_
         source.invalidate(&second);
         assert_eq!(source.current().await.unwrap()[0].properties["s3.access-key-id"], "key-3", "however new they are");
     }
+}
+
+#[tokio::test]
+async fn a_key_stays_with_its_secret_whichever_names_they_have() {
+    let server = RestServer::start(RestOptions::default()).await;
+    let config = [("client.access-key-id", "k"), ("client.secret-access-key", "s"), ("client.region", "eu"), ("s3.anonymous", "false")];
+    server.add_table_with_config(&["db"], "t", &format!("{LOCATION}/metadata/1.metadata.json"), metadata(LOCATION), &config);
+    let (catalog, files) = catalog(&server, &[]);
+    catalog.load(&TableName::new(["db"], "t")).await.unwrap();
+    let scope = files.last_scope().unwrap();
+    assert_eq!(scope.properties, properties(&[("client.region", "eu"), ("s3.anonymous", "false")]));
+    let vended = scope.credentials.unwrap().current().await.unwrap();
+    assert_eq!(vended[0].properties, properties(&[("client.access-key-id", "k"), ("client.secret-access-key", "s")]));
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_vended_again_are_unauthenticated_and_not_replaced_by_others() {
+    for has_endpoint in [true, false] {
+        let server = RestServer::start(vended(2000, Some("s3://lake/db/t/"), has_endpoint)).await;
+        add(&server, &["db"], "t");
+        let (catalog, files) = catalog(&server, &[("s3.access-key-id", "own"), ("s3.secret-access-key", "own-secret")]);
+        catalog.load(&TableName::new(["db"], "t")).await.unwrap();
+        let source = files.last_scope().unwrap().credentials.unwrap();
+        let first = source.current().await.unwrap();
+        server.stop_vending();
+        source.invalidate(&first);
+        let e = source.current().await.unwrap_err();
+        assert!(e.kind() == ErrorKind::Unauthenticated && !e.retryable() && e.message().contains("db.t"), "{e:?}");
+        assert!(e.message().contains(&server.uri()) && e.advice_text().is_some(), "{e:?}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_expire_while_the_catalog_is_away_are_had_when_it_is_back() {
+    let server = RestServer::start(RestOptions { oauth: oauth(1500), ..vended(1500, Some("s3://lake/db/t/"), true) }).await;
+    add(&server, &["db"], "t");
+    let settings = [("credential", "me:top-secret"), ("fastdata.rest.retry-timeout", "20")];
+    let (catalog, files) = catalog(&server, &settings);
+    catalog.load(&TableName::new(["db"], "t")).await.unwrap();
+    let source = files.last_scope().unwrap().credentials.unwrap();
+    tokio::time::sleep(Duration::from_millis(1600)).await;
+    for _ in 0..4 {
+        server.fail_next("/oauth/tokens", Fault::Status(503, ""));
+        server.fail_next("/t/credentials", Fault::Busy("0"));
+    }
+    let began = std::time::Instant::now();
+    assert_eq!(source.current().await.unwrap()[0].properties["s3.access-key-id"], "key-2");
+    assert!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
+    // One that stays away is a fault that may pass, for the store to judge.
+    source.invalidate(&source.current().await.unwrap());
+    drop(server);
+    let short = tokio::time::timeout(Duration::from_secs(30), source.current()).await.unwrap().unwrap_err();
+    assert!(short.kind() == ErrorKind::Unavailable && short.retryable(), "{short:?}");
+}
+
+/// The clock of this machine is ahead of the server's: what was vended this moment seems to have expired.
+#[tokio::test]
+async fn credentials_that_seem_to_have_expired_are_used_until_the_store_refuses_them() {
+    let options = RestOptions { static_token: Some("fixed".into()), ..vended(0, Some("s3://lake/db/t/"), true) };
+    let server = RestServer::start(options).await;
+    add(&server, &["db"], "t");
+    let (catalog, files) = catalog(&server, &[("credential", "me:top-secret")]);
+    server.fail_next("/oauth/tokens", Fault::Status(200, r#"{"access_token": "fixed", "token_type": "bearer", "expires_in": 0}"#));
+    catalog.load(&TableName::new(["db"], "t")).await.unwrap();
+    let source = files.last_scope().unwrap().credentials.unwrap();
+    for _ in 0..20 {
+        assert_eq!(source.current().await.unwrap()[0].properties["s3.access-key-id"], "key-1");
+    }
+    catalog.load(&TableName::new(["db"], "t")).await.unwrap();
+    assert_eq!((server.count("/t/credentials"), server.count("/oauth/tokens")), (0, 1));
 }
 
 #[tokio::test]

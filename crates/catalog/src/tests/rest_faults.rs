@@ -1,7 +1,9 @@
 //! REST catalogs that answer as they should not: proxies, outages, lies.
 
-use super::metadata;
 use super::rest::{add, catalog, oauth};
+use super::{metadata, properties};
+use crate::open;
+use fastdata_testkit::files::LocalFiles;
 use fastdata_testkit::rest::{Fault, RestOptions, RestServer};
 use fastdata_types::{Catalog, Error, ErrorKind, TableName};
 use std::time::Instant;
@@ -13,10 +15,10 @@ async fn load(catalog: &dyn Catalog) -> Result<(), Error> {
 async fn failure_of(fault: Fault) -> Error {
     let server = RestServer::start(RestOptions::default()).await;
     add(&server, &["db"], "t");
-    for _ in 0..3 {
+    for _ in 0..10 {
         server.fail_next("/tables/t", fault.clone());
     }
-    let (catalog, _) = catalog(&server, &[("rest.client.socket-timeout-ms", "400")]);
+    let (catalog, _) = catalog(&server, &[("fastdata.rest.retry-timeout", "1")]);
     let e = load(catalog.as_ref()).await.unwrap_err();
     assert!(!e.message().contains("log in") && !e.message().contains("plain words"), "{e}");
     e
@@ -53,19 +55,111 @@ async fn statuses_map_to_kinds_by_what_the_caller_must_do() {
     assert!(e.message().contains("ForbiddenException: odd [31m words"), "{e}");
 }
 
+/// What each fault of a server that has answered before costs, and that the load tells it.
 #[tokio::test]
-async fn a_passing_fault_is_repeated_and_a_hang_ends_in_time_without_being_repeated() {
+async fn faults_that_may_pass_are_repeated_counted_and_given_up_when_the_patience_ends() {
+    let server = RestServer::start(RestOptions { oauth: oauth(60_000), ..RestOptions::default() }).await;
+    add(&server, &["db"], "t");
+    let settings = [
+        ("rest.client.socket-timeout-ms", "300"),
+        ("fastdata.rest.retry-timeout", "2"),
+        ("credential", "me:top-secret"),
+        ("uri", &server.uri()),
+    ];
+    let catalog = open("lake", properties(&settings), vec![], vec![], LocalFiles::new()).unwrap();
+    let name = TableName::new(["db"], "t");
+    let retries = async || catalog.load(&name).await.unwrap().catalog_retries;
+    assert_eq!(retries().await, 0);
+    for fault in
+        [Fault::Status(408, ""), Fault::Busy("0"), Fault::Status(500, ""), Fault::Status(502, ""), Fault::Status(504, ""), Fault::Hang]
+    {
+        server.fail_next("/tables/t", fault);
+        assert_eq!(retries().await, 1);
+    }
+    for _ in 0..4 {
+        server.fail_next("/tables/t", Fault::Busy("0"));
+    }
+    assert_eq!(retries().await, 4, "more often than a server is tried that never answered");
+    server.forget_tokens();
+    server.fail_next("/oauth/tokens", Fault::Status(503, ""));
+    assert_eq!(retries().await, 2, "the token's request, and the table's with the new one");
+    assert_eq!(retries().await, 0);
+    for (fault, least_ms) in [(Fault::Hang, 1000), (Fault::Status(503, ""), 500)] {
+        for _ in 0..20 {
+            server.fail_next("/tables/t", fault.clone());
+        }
+        let started = Instant::now();
+        let e = catalog.load(&name).await.unwrap_err();
+        assert!(e.kind() == ErrorKind::Unavailable && e.retryable(), "{e:?}");
+        assert!((least_ms..3000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+        server.forgive();
+    }
+    let before = server.count("/tables/t");
+    for _ in 0..5 {
+        server.fail_next("/tables/t", Fault::Status(500, ""));
+    }
+    assert!(catalog.load(&name).await.unwrap_err().message().contains("500"));
+    assert_eq!(server.count("/tables/t") - before, 3, "an error of the server's own seldom passes");
+}
+
+#[tokio::test]
+async fn a_server_that_never_answered_as_it_should_is_given_up_soon() {
+    for (fault, attempts) in [(Fault::Status(503, ""), 3), (Fault::Status(500, ""), 3), (Fault::Hang, 1)] {
+        let server = RestServer::start(RestOptions::default()).await;
+        add(&server, &["db"], "t");
+        for _ in 0..20 {
+            server.fail_next("/v1/config", fault.clone());
+        }
+        let (catalog, _) = catalog(&server, &[("rest.client.socket-timeout-ms", "400")]);
+        let started = Instant::now();
+        let e = load(catalog.as_ref()).await.unwrap_err();
+        assert!(e.kind() == ErrorKind::Unavailable && e.retryable(), "{e:?}");
+        assert!(started.elapsed().as_millis() < 1500 && server.count("/v1/config") == attempts, "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn all_who_ask_a_server_that_hangs_are_told_at_the_same_time() {
+    let server = RestServer::start(RestOptions::default()).await;
+    for _ in 0..50 {
+        server.fail_next("/v1/config", Fault::Hang);
+    }
+    let (catalog, _) = catalog(&server, &[("rest.client.socket-timeout-ms", "500")]);
+    let started = Instant::now();
+    let all = futures::future::join_all((0..50).map(|_| load(catalog.as_ref()))).await;
+    assert!(all.into_iter().all(|told| told.is_err_and(|e| e.message().contains("in time") && e.retryable())));
+    assert!(started.elapsed().as_millis() < 1500 && server.count("/v1/config") == 1, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_pause_that_no_clock_can_tell_is_no_pause_that_is_waited_for() {
     let server = RestServer::start(RestOptions::default()).await;
     add(&server, &["db"], "t");
-    let (catalog, _) = catalog(&server, &[("rest.client.socket-timeout-ms", "400")]);
-    server.fail_next("/tables/t", Fault::Status(503, ""));
-    load(catalog.as_ref()).await.unwrap();
-    assert_eq!(server.count("/tables/t"), 2);
-    server.fail_next("/tables/t", Fault::Hang);
+    let (catalog, _) = catalog(&server, &[]);
+    for nonsense in ["-1", "soon", "0"] {
+        server.fail_next("/tables/t", Fault::Busy(nonsense));
+        load(catalog.as_ref()).await.unwrap();
+    }
+    server.fail_next("/tables/t", Fault::Busy("9223372036854775807"));
     let started = Instant::now();
-    let e = load(catalog.as_ref()).await.unwrap_err();
-    assert!(e.kind() == ErrorKind::Unavailable && e.retryable() && e.message().contains("in time"), "{e:?}");
-    assert!(started.elapsed().as_millis() < 1500 && server.count("/tables/t") == 3, "{:?}", started.elapsed());
+    load(catalog.as_ref()).await.unwrap();
+    assert!((4..8).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+}
+
+/// As long as a signed token is, and across the place where the server's words are cut.
+#[tokio::test]
+async fn no_part_of_a_long_token_that_the_server_repeats_reaches_the_message() {
+    let token: String = (0..128).map(|i| format!("{:08x}", i * 0x9e37_79b9_u64 % 0xffff_ffff)).collect();
+    for before in [0, 150, 290, 299, 400] {
+        let server = RestServer::start(RestOptions { static_token: Some(token.clone()), ..RestOptions::default() }).await;
+        add(&server, &["db"], "t");
+        let (catalog, _) = catalog(&server, &[("token", &token), ("header.x-part", &token[..16])]);
+        server.fail_next("/tables/t", Fault::Says(403, format!("{} Bearer {token} may not", "x".repeat(before))));
+        let e = load(catalog.as_ref()).await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::PermissionDenied, "{e:?}");
+        let said = format!("{e:?} {e}");
+        assert!(!(0..=token.len() - 8).any(|at| said.contains(&token[at..at + 8])), "{before}: {said}");
+    }
 }
 
 #[tokio::test]
