@@ -57,8 +57,8 @@ check-features: ## Compile the optional catalogs (Glue, HMS): slow
 fuzz: ## Fuzz the decoders of bytes from anywhere, SECONDS for each target
 	scripts/fuzz.sh $(SECONDS)
 
-soak: ## Run the long forms of the tests and print their figures; PART="tickets stalled" runs only those
-	scripts/soak.sh $(PART)
+soak: ## Run the long forms of the tests and print their figures; PART="tickets stalled" runs those, RESUME=1 what has not passed at this commit
+	scripts/soak.sh $(if $(RESUME),--resume) $(PART)
 
 bench: ## Measure scans of the reference tables against the decode floor
 	scripts/bench.sh

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Measures the Python package, embedded and served, beside pyiceberg, Polars and Daft on the reference tables: benches/results/python-peers.json.
-# usage: bench-python.sh [ROUNDS [TABLE...]]; FASTDATA_BENCH_TABLES names a warehouse made by bench/make_tables.py of the shared folder.
+# usage: bench-python.sh [ROUNDS [TABLE...]]; FASTDATA_BENCH_TABLES names the warehouse of the reference tables (docs/performance.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=${FASTDATA_CACHE:-$HOME/.cache/fastdata}
 tables=${FASTDATA_BENCH_TABLES:-$cache/bench/warehouse}
-[ -e "$tables/catalog.db" ] || { echo "no reference tables at $tables: make them with bench/make_tables.py and set FASTDATA_BENCH_TABLES" >&2; exit 1; }
+[ -e "$tables/catalog.db" ] || { echo "no reference tables at $tables (docs/performance.md): name their warehouse with FASTDATA_BENCH_TABLES" >&2; exit 1; }
 profile=${PROFILE:-dev}
 cargo build --locked --profile "$profile" --bin fastdata --example decode_floor >&2
 wheel=$(scripts/python-wheel.sh)

@@ -16,10 +16,7 @@ if ! cargo fuzz --version 2>/dev/null | grep -q "$cargo_fuzz_version"; then
     echo "fuzz: installing cargo-fuzz $cargo_fuzz_version (once)"
     env -u CARGO_TARGET_DIR cargo install --locked --quiet --root "$cache/tools" cargo-fuzz --version "$cargo_fuzz_version"
 fi
-if [ -z "${FASTDATA_CORPUS:-}" ] && [ -d ../shared/corpus ]; then
-    FASTDATA_CORPUS=$(cd ../shared/corpus && pwd)
-    export FASTDATA_CORPUS
-fi
+. scripts/corpus.sh
 [ -n "${FASTDATA_CORPUS:-}" ] || echo "fuzz: FASTDATA_CORPUS is not set: the fuzzer starts without seeds"
 
 # The sanitizer is an unstable option of the compiler, which the stable one takes when it is told to.

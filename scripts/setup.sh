@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need: cargo-deny, Python environments with the real readers, real stores and catalogs, PostgreSQL, openssl and Java where apt and root are at hand.
-# Go, Maven and Java 17 an object store and catalogs.
+# Installs what the tests need: cargo-deny, the Python environment with the real readers, an object store and catalogs (which take Go, Maven and
+# Java 17); and where apt and root are at hand PostgreSQL, openssl, Java and Maven.
 # With FASTDATA_REQUIRE=all a missing part is a failure; otherwise the tests that need it skip and say so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,13 +34,16 @@ install() {
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${@:2}" >/dev/null; } || missing "$1"
 }
 
-if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then
+if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then
     # The package would start a cluster of its own; the tests start a private one instead.
     if [ "$(id -u)" = 0 ] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
         mkdir -p /etc/postgresql-common
         echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
     fi
-    install PostgreSQL postgresql
+    # The version of the containers, where apt has it.
+    package=postgresql-15
+    { apt-get update -qq && apt-cache show "$package"; } >/dev/null 2>&1 || package=postgresql
+    install PostgreSQL "$package"
 fi
 
 # The commands of docs/security.md are run as they stand there.

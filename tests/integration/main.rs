@@ -24,5 +24,6 @@ mod queries;
 mod remote;
 mod served;
 mod services;
+mod soak;
 mod support;
 mod terminal;

@@ -370,13 +370,14 @@ def _upgrade(rng, model):
 
 
 def checks(rng, model, branch):
-    """The queries after a step: mostly of what it changed, and one of an earlier snapshot."""
+    """The queries after a step: mostly of what it changed, one of an earlier snapshot against what was read of it before, and one anew."""
     ref = ["branch", branch] if branch else ["current"]
     found = [{"ref": ref, "columns": None, "where": None}]
     found += [check(rng, model, ref) for _ in range(4)]
     if branch:
         found.append(check(rng, model, ["current"]))
     found.append({"ref": ["snapshot", rng.randint(0, 9)], "columns": None, "where": None})
+    found.append(check(rng, model, ["snapshot", rng.randint(0, 9)], filtered=1, selected=1))
     return found
 
 
@@ -389,10 +390,10 @@ def last_checks(rng, model):
     return [one for ref in refs for one in ({"ref": ref, "columns": None, "where": None}, check(rng, model, ref), check(rng, model, ref))]
 
 
-def check(rng, model, ref):
+def check(rng, model, ref, filtered=0.9, selected=0.7):
     names = [list(path) for path, _ in paths(model.fields)] + [[name] for name in METADATA + (LINEAGE if model.version >= 3 else [])]
-    columns = rng.sample(names, rng.randint(1, min(4, len(names)))) if rng.random() < 0.7 else None
-    where = random_predicate(rng, model.fields) if rng.random() < 0.9 else None
+    columns = rng.sample(names, rng.randint(1, min(4, len(names)))) if rng.random() < selected else None
+    where = random_predicate(rng, model.fields) if rng.random() < filtered else None
     reading = rng.choice([{}, {}, {}, {"limit": rng.randint(1, 4)}, {"pieces": rng.randint(2, 4)}])
     reading |= {"rows": rng.choice([None, None, 1, 3]), "order": rng.choice(["stable", "fast"])}
     return {"ref": ref, "columns": columns, "where": where, **reading}

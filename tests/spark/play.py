@@ -2,10 +2,9 @@
 
 Contract: `Player.play` returns an Outcome: the first failure, or none, and what was left out. A step that the model finds impossible is
 left out silently (a shrunk history has such); one that Spark refuses for a reason of REFUSED is counted; any other error of Spark is an
-error of the test. A query is left out where its columns are not there.
+error of the test, `Broken`. A query is left out where its columns are not there.
 """
 
-import dataclasses
 import json
 import re
 import shutil
@@ -17,15 +16,18 @@ import session as tables
 from checks import Checks, Unreadable, first_lines
 from generic import GenericTable
 from model import Inapplicable, Model
+from outcome import Broken, Outcome
 from steps import SparkSteps
 
+# Steps that write rows.
+WRITES = "append|overwrite_partitions|delete|update|merge|compact"
 # What Spark refuses though the model allows it: the steps, and what the message says.
 REFUSED = [
     ("fast_forward", "is not an ancestor of"),
     # A partition of the least decimal, truncated, has a digit too many.
-    (".*", "Cannot write value as decimal"),
+    (WRITES, "Cannot write value as decimal"),
     # A required column in a null struct that a partition term uses.
-    (".*", "Missing required field"),
+    (WRITES, "Missing required field"),
     ("tag", "main has no snapshot"),
     # A filter on a branch, of a column that its last snapshot has by another name or not at all.
     ("delete|update", "Cannot find field '.*' in struct"),
@@ -36,15 +38,6 @@ REFUSED = [
     # What Iceberg's expressions cannot spell: NaN, and NULL in a list.
     ("delete|update", "Cannot create expression literal from NaN|Invalid object: null"),
 ]
-
-
-@dataclasses.dataclass
-class Outcome:
-    played: list = dataclasses.field(default_factory=list)
-    checks: int = 0
-    failure: dict | None = None
-    unreadable: str | None = None
-    refused: list = dataclasses.field(default_factory=list)
 
 
 class Player:
@@ -68,12 +61,21 @@ class Player:
                 except Unreadable as error:
                     run.outcome.unreadable = f"step {number}, {step['op']}: {error}"
                     break
+                except Exception as error:
+                    raise Broken(number, error) from error
                 if failure:
                     run.outcome.failure = {"step": number, **failure}
                     break
         finally:
             shutil.rmtree(run.folder, ignore_errors=True)
         return run.outcome
+
+    def answers(self):
+        """Whether Spark is there."""
+        try:
+            return self.spark.sql("SELECT 1").collect() is not None
+        except Exception:  # whatever a broken connection raises
+            return False
 
 
 class _Run(SparkSteps, Checks):
@@ -101,7 +103,7 @@ class _Run(SparkSteps, Checks):
             self.outcome.refused.append(step["op"])
         else:
             self.model = after
-            self.outcome.played.append(step["op"])
+            self.outcome.played.append(step)
         self.state = tables.metadata(self.folder)
         for one in tables.snapshots(self.state):
             self.models.setdefault(one["snapshot-id"], after.copy())
