@@ -517,7 +517,9 @@ mod tests {
             display_name: "ns.t".to_owned(),
             metadata_location: "/t/metadata/v1.metadata.json".to_owned(),
             metadata: Arc::new(fastdata_catalog::parse_metadata(metadata.as_bytes()).unwrap()),
-            store: fastdata_store::Stores::with_environment(Default::default()).open(StoreScope::default()).unwrap(),
+            store: fastdata_store::Stores::with_environment(Default::default())
+                .open(StoreScope { allowed: vec!["/t".to_owned()], ..StoreScope::default() })
+                .unwrap(),
             notes: vec![],
             catalog_retries: 3,
         };

@@ -272,7 +272,7 @@ async fn hidden_rows_are_in_no_scan_at_any_snapshot_with_deletes_and_lanes() {
     let request = at(|r| (r.lanes, r.columns) = (Some(3), vec!["id".to_owned()]));
     let plan = Arc::new(engine.plan(&request).await.unwrap());
     let lanes = engine.lanes(Arc::clone(&plan), &request).unwrap();
-    assert_eq!(engine.count_lanes(&lanes).await.unwrap().iter().sum::<u64>(), 2);
+    assert_eq!(engine.count_lanes(&lanes, engine.means(&lanes.plan)).await.unwrap().iter().sum::<u64>(), 2);
     let mut total = 0;
     for lane in 0..3 {
         let means = Means { budget: MemoryBudget::new(64 << 20), stats: Arc::new(StatsCollector::default()) };

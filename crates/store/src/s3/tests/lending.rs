@@ -258,7 +258,7 @@ async fn a_refusal_counts_however_many_credentials_are_in_use() {
         counters: Default::default(),
         properties: BTreeMap::new(),
         credentials: Some(source.clone()),
-        resolved: Mutex::new(Recent::new(MOST_SETTINGS)),
+        resolved: Arc::new(Mutex::new(Recent::new(MOST_SETTINGS))),
     };
     let object = |key: &str| {
         let location = format!("s3://wh/{key}/f");
