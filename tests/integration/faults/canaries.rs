@@ -158,7 +158,7 @@ async fn no_secret_comes_out_of_commands_errors_logs_metrics_plans_and_tickets()
     }
     // The store repeats them in what it refuses with.
     let signatures: BTreeSet<String> = bay.proxy.take_log().iter().filter_map(|logged| logged.signed.signature.clone()).collect();
-    assert!(signatures.len() > 10 && signatures.iter().all(|signature| signature.len() == 64), "{signatures:?}");
+    assert!(signatures.len() >= 5 && signatures.iter().all(|signature| signature.len() == 64), "{signatures:?}");
     canaries.extend(signatures.into_iter().map(|signature| ("signature", signature)));
     secret.forget_tokens();
 
