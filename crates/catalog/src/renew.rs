@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_secs(1);
 /// A lifetime below this is that of a clock which is not the server's: the value is good until it is refused, and renewed after [`PAUSE`].
 const SHORTEST_LIFE: Duration = Duration::from_secs(1);
+/// Two ends that are nearer to each other are one: both were told by a clock and taken down a little later.
+const SAME_END: Duration = Duration::from_secs(1);
 
 pub struct Renewed<T> {
     state: Mutex<State<T>>,
@@ -81,12 +83,12 @@ impl<T: Clone + Send + Sync + 'static> Renewed<T> {
         outcome.map_err(|e| e.copy())
     }
 
-    /// Takes a value that came unasked, unless the kept one is good for longer.
+    /// Takes a value that came unasked, unless the kept one is good for longer. Of two that end together the newer one stays.
     pub fn offer(&self, lent: Lent<T>) {
         let ends = lent.good_for.and_then(|good| Instant::now().checked_add(good));
         let mut state = self.state();
         let kept_ends = state.kept.as_ref().and_then(|kept| kept.expires_at);
-        if !matches!((kept_ends, ends), (Some(kept), Some(new)) if kept > new) {
+        if !matches!((kept_ends, ends), (Some(kept), Some(new)) if kept > new + SAME_END) {
             state.keep(lent);
         }
     }
@@ -208,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn of_two_values_the_one_that_lasts_longer_is_kept() {
         let renewed = Renewed::starting_with(lent(1, Some(60_000)).unwrap());
-        for (offered, good_for_ms, wanted) in [(2, Some(1000), 1), (3, Some(90_000), 3), (4, None, 4)] {
+        for (offered, good_for_ms, wanted) in [(2, Some(1000), 1), (5, Some(59_500), 5), (3, Some(90_000), 3), (4, None, 4)] {
             renewed.offer(lent(offered, good_for_ms).unwrap());
             assert_eq!(renewed.get(|| async { lent(0, None) }).await.unwrap(), wanted);
         }

@@ -114,6 +114,10 @@ pub trait CredentialSource: Send + Sync + fmt::Debug {
     async fn current(&self) -> Result<Vec<VendedCredential>>;
     /// Drops what is cached if it is what the store refused: what was renewed meanwhile stays.
     fn invalidate(&self, refused: &[VendedCredential]);
+    /// Requests to the catalog that were repeated after a fault so far, to renew these credentials for all who use them.
+    fn retries(&self) -> u64 {
+        0
+    }
 }
 
 #[derive(Clone, PartialEq, Eq)]

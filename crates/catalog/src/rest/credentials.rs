@@ -71,7 +71,7 @@ impl OpenTables {
             return source;
         }
         let current = Renewed::starting_with(lent(vended));
-        let lender = Lender { connection: connection.clone(), table: table.clone(), prefixes, renewal_path };
+        let lender = Lender { connection: connection.clone(), table: table.clone(), prefixes, renewal_path, retries: Retries::default() };
         let source = Arc::new(TableCredentials { lender: Arc::new(lender), current });
         open.retain(|_, source| source.strong_count() > 0);
         open.insert(table.clone(), Arc::downgrade(&source));
@@ -92,19 +92,20 @@ struct Lender {
     prefixes: Vec<String>,
     /// The path the server named for renewals, if it did.
     renewal_path: Option<String>,
+    /// Of all renewals.
+    retries: Retries,
 }
 
 impl Lender {
     async fn renew(&self) -> Result<Lent<Vec<VendedCredential>>> {
-        let retries = Retries::default();
-        let session = self.connection.session(&retries).await?;
+        let session = self.connection.session(&self.retries).await?;
         let what = format!("credentials of table '{}'", self.table);
         let own = match &self.renewal_path {
             Some(path) => Some(path.clone()),
             None => session.may_have(ENDPOINT).then(|| session.paths.credentials(&self.table)),
         };
         if let Some(path) = own {
-            match self.connection.try_get(&path, &[DELEGATION], MAX_ANSWER_BYTES, &retries).await? {
+            match self.connection.try_get(&path, &[DELEGATION], MAX_ANSWER_BYTES, &self.retries).await? {
                 Ok(body) => {
                     let answer: answers::Credentials = self.connection.parse(&path, &body)?;
                     let fresh = vended(&answers::texts(answer.config.unwrap_or_default()), answer.storage_credentials.unwrap_or_default());
@@ -118,7 +119,7 @@ impl Lender {
             }
         }
         let path = session.paths.table(&self.table);
-        match self.connection.try_get(&path, &[DELEGATION], MAX_TABLE_BYTES, &retries).await? {
+        match self.connection.try_get(&path, &[DELEGATION], MAX_TABLE_BYTES, &self.retries).await? {
             Ok(body) => {
                 let answer: answers::Credentials = self.connection.parse(&path, &body)?;
                 let fresh = vended(&answers::texts(answer.config.unwrap_or_default()), answer.storage_credentials.unwrap_or_default());
@@ -150,6 +151,10 @@ impl CredentialSource for TableCredentials {
 
     fn invalidate(&self, refused: &[VendedCredential]) {
         self.current.forget_if(|kept| kept == refused);
+    }
+
+    fn retries(&self) -> u64 {
+        self.lender.retries.count()
     }
 }
 

@@ -239,6 +239,7 @@ async fn credentials_that_expire_while_the_catalog_is_away_are_had_when_it_is_ba
     let began = std::time::Instant::now();
     assert_eq!(source.current().await.unwrap()[0].properties["s3.access-key-id"], "key-2");
     assert!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(source.retries(), 8);
     // One that stays away is a fault that may pass, for the store to judge.
     source.invalidate(&source.current().await.unwrap());
     drop(server);
