@@ -5,3 +5,5 @@ mod lake;
 mod s3_tables;
 mod suite;
 mod vended;
+
+pub use lake::Kind;
