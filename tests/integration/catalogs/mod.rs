@@ -2,6 +2,7 @@
 
 mod compatibility;
 mod lake;
+mod local;
 mod s3_tables;
 mod suite;
 mod vended;
