@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Prints where the real components of the tests are, as lines KEY=VALUE, and installs first what is missing: once for each version.
 # usage: components.sh [--installed] [NAME...]; every component without a name; --installed prints those that are there and installs none.
-# Where one cannot be installed: with FASTDATA_REQUIRE=all the script fails, otherwise it says so on standard error and goes on.
+# Where one is missing it says so on standard error and goes on; with FASTDATA_REQUIRE=all the script fails, unless it was to install none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 recipes=$PWD/scripts/components
@@ -83,6 +83,8 @@ for name in "$@"; do
             echo "components: $name is required and could not be installed" >&2
             exit 1
         fi
-        echo "components: without $name; the tests that need it will skip" >&2
+        echo "components: without $name: tests that need it are skipped" >&2
+    else
+        echo "components: without $name: tests that need it are skipped; scripts/components.sh $name installs it" >&2
     fi
 done

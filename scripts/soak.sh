@@ -14,20 +14,24 @@ parts=(
     "scans|200 scans at once, at 256 MiB and at 64 MiB|--test integration|served::bounds::two_hundred_scans"
     "stalled|1000 streams that nobody reads|--test integration|served::bounds::stalled_streams"
     "store|1000 scans of a failing store|--test integration|served::failing"
-    "catalogs|one suite for every kind of catalog, 2 000 tables in each|--test integration|catalogs::compatibility"
+    "catalogs-sql|one suite for every kind of catalog, 2 000 tables in each: SQL|--test integration|compatibility::every_promise_holds_with_a_"
+    "catalogs-rest|the same for the reference REST catalog|--test integration|compatibility::every_promise_holds_with_the_reference"
+    "catalogs-door|the same behind OAuth2, with vended credentials|--test integration|compatibility::every_promise_holds_behind"
+    "catalogs-nessie|the same for Nessie|--test integration|compatibility::every_promise_holds_with_nessie"
     "vended|scans that outlive several lots of vended credentials|--test integration|catalogs::vended"
     "shaky|1000 scans through a shaky network to MinIO, and as many without faults|--test integration|faults::shaky"
     "outages|50 outages of MinIO, of 5 to 30 s, during scans|--test integration|faults::outage"
     "tables|random tables through the engine|--test integration|properties::"
-    "spark|150 random histories against Spark|script|scripts/spark-test.sh 150 1"
-    "spark-more|150 further histories|script|scripts/spark-test.sh 150 151"
+    "spark-1|100 random histories against Spark|script|scripts/spark-test.sh 100 1"
+    "spark-2|100 further histories|script|scripts/spark-test.sh 100 101"
+    "spark-3|100 further histories|script|scripts/spark-test.sh 100 201"
 )
 names=()
 for part in "${parts[@]}"; do names+=("${part%%|*}"); done
 if [ "${1:-}" = --list ]; then
     for part in "${parts[@]}"; do
         IFS='|' read -r name what _ <<<"$part"
-        printf '%-12s %s\n' "$name" "$what"
+        printf '%-16s %s\n' "$name" "$what"
     done
     exit
 fi

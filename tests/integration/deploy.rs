@@ -5,7 +5,7 @@
 
 use crate::support::{root, skip, succeed};
 use fastdata_testkit::services::component;
-use fastdata_testkit::services::postgres::Postgres;
+use fastdata_testkit::services::postgres::{Database, Postgres};
 use fastdata_testkit::services::process::{Life, Process, Program, free_port};
 use serde_yaml_ng::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -244,7 +244,7 @@ impl Outside {
         let replaced = [
             ("http://minio:9000", format!("http://127.0.0.1:{minio}")),
             ("http://rest:8181", format!("http://127.0.0.1:{rest}")),
-            ("fastdata:fastdata@postgres:5432/iceberg", format!("fastdata@127.0.0.1:{postgres}/postgres")),
+            ("postgres:5432", format!("127.0.0.1:{postgres}")),
             ("/etc/fastdata/fastdata.toml", config),
             ("jdbc:sqlite:/data", format!("jdbc:sqlite:{}", folder.path().display())),
             ("/data", data("minio")),
@@ -291,9 +291,8 @@ impl Outside {
     fn start(&self, service: &'static str, program: &Path) -> Process {
         let command = self.command(service, program);
         let log = self.folder.path().join(format!("{service}.log"));
-        let mut process = Process::start(Program { name: service, command, log, stop: "TERM", user: None }, Life::Bound);
-        process.wait_until(|| self.is_healthy(service));
-        process
+        let process = Process::start(Program { name: service, command, log, stop: "TERM", user: None }, Life::Bound);
+        process.up(|| self.is_healthy(service)).unwrap_or_else(|failed| failed.panic())
     }
 
     /// Runs the health check of the service.
@@ -308,8 +307,12 @@ impl Outside {
 
 #[test]
 fn what_the_containers_run_works_here() {
-    // The image of PostgreSQL is not ours: of it only the health check is run.
-    let (Some(minio), Some(_), Some(postgres)) = (component("FASTDATA_MINIO"), component("FASTDATA_REST_CLASSPATH"), Postgres::start())
+    // The image of PostgreSQL is not ours: the same server runs with what the variables say.
+    let postgres = pairs(&services()["postgres"]["environment"]);
+    let value = |name: &str| postgres.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).unwrap();
+    let database = Database { user: value("POSTGRES_USER"), password: Some(value("POSTGRES_PASSWORD")), name: value("POSTGRES_DB") };
+    let (Some(minio), Some(_), Some(postgres)) =
+        (component("FASTDATA_MINIO"), component("FASTDATA_REST_CLASSPATH"), Postgres::start_as(&database))
     else {
         return skip("one of MinIO, the REST catalog and PostgreSQL");
     };
@@ -321,7 +324,7 @@ fn what_the_containers_run_works_here() {
     let _minio = outside.start("minio", Path::new(&minio));
     let check = list(&services()["postgres"]["healthcheck"]["test"]);
     let mut ready = Command::new(&check[1]);
-    ready.args(check[2..].iter().map(|word| word.replace("iceberg", "postgres")));
+    ready.args(&check[2..]);
     assert!(ready.env("PGPORT", postgres.address().port().to_string()).status().unwrap().success());
     let java = PathBuf::from("java");
     let _rest = outside.start("rest", &java);

@@ -1,14 +1,16 @@
 //! The real programs that the other tests start: each comes up, does its work, and is gone with its value.
 
-use crate::served::private::{Issuer, claims};
+use crate::catalogs::Kind;
 use crate::support::{fail, fastdata, root, succeed};
-use fastdata_testkit::services::minio::{Credentials, Minio};
+use fastdata_testkit::issuer::Issuer;
+use fastdata_testkit::services::minio::{Credentials, Minio, S3};
 use fastdata_testkit::services::nessie::{self, Nessie};
-use fastdata_testkit::services::postgres::Postgres;
-use fastdata_testkit::services::process::start_time;
-use fastdata_testkit::services::reference::Reference;
+use fastdata_testkit::services::postgres::{self, Postgres};
+use fastdata_testkit::services::process::{Life, Process, Program, free_ports, on_ports, start_time};
+use fastdata_testkit::services::reference::{self, Reference};
 use fastdata_testkit::services::{catalog::Catalog, demo, running};
-use serde_json::{Value, json};
+use http::Method;
+use serde_json::json;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -117,62 +119,48 @@ fn nessie_vends_sessions_that_open_one_table_and_ends() {
     configure(folder.path(), &nessie.uri(), []);
     reads_the_demo_table(folder.path());
 
-    let vended = vended(&nessie.catalog());
+    let vended = nessie.catalog().lent(&[demo::NAMESPACE], demo::TABLE);
     let key = |name: &str| format!("nessie/demo/{name}");
     let metadata = demo::put_table(minio, "lake", "nessie");
     let below = metadata.strip_prefix(&format!("{}/demo/events/", nessie::WAREHOUSE)).unwrap().to_owned();
     assert!(minio.get_as(&vended, "lake", &key(&format!("events/{below}"))).is_ok());
     assert_eq!(minio.get_as(&vended, "lake", &key("neighbour/secret")).unwrap_err().0, 403);
+
+    // A branch of Nessie's own is another catalog, whose prefix is its name.
+    let api = Catalog::new(format!("http://{}/api/v2", nessie.address()), "");
+    let (status, main) = api.ask(Method::GET, "/trees/main", None);
+    assert!(status.is_success(), "{status} {main}");
+    let (status, said) = api.ask(Method::POST, "/trees?name=dev&type=BRANCH", Some(main["reference"].clone()));
+    assert!(status.is_success(), "{status} {said}");
+    let dev = Catalog::new(format!("{}/v1/dev", nessie.uri()), nessie::SEPARATOR);
+    dev.register(&[demo::NAMESPACE], "more", &metadata);
+    assert_eq!(succeed(folder.path(), &["tables"]).trim(), "demo.events");
+    let rows = succeed(folder.path(), &["count", "demo.events"]);
+    configure(folder.path(), &nessie.uri(), [("prefix".to_owned(), "dev".to_owned())]);
+    assert_eq!(succeed(folder.path(), &["tables"]).lines().collect::<Vec<_>>(), ["demo.events", "demo.more"]);
+    assert_eq!(succeed(folder.path(), &["count", "demo.more"]), rows);
     let address = nessie.address();
     drop(nessie);
     assert!(!listens(address));
-}
-
-/// Serves an issuer's discovery document and key until the runtime is dropped, and gives its URI.
-fn publish(issuer: &Issuer, runtime: &tokio::runtime::Runtime) -> String {
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let uri = format!("http://{}", listener.local_addr().unwrap());
-    let answer = |body: Value| axum::routing::get(move || std::future::ready(axum::Json(body.clone())));
-    let discovery = json!({"issuer": uri, "jwks_uri": format!("{uri}/jwks"), "token_endpoint": format!("{uri}/token")});
-    let router = axum::Router::new()
-        .route("/.well-known/openid-configuration", answer(discovery))
-        .route("/jwks", answer(json!({"keys": [issuer.jwk()]})));
-    runtime.spawn(async move { axum::serve(listener, router).await });
-    uri
 }
 
 #[test]
 fn nessie_with_an_issuer_takes_its_tokens_and_no_others() {
     let Some(minio) = Minio::shared() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let issuer = Issuer::new();
-    let uri = publish(&issuer, &runtime);
-    let Some(nessie) = Nessie::start_with_issuer(minio, &uri) else { return };
-    let claims = |changes: Value| {
-        let mut claims = claims(json!({"iss": uri, "iat": chrono::Utc::now().timestamp()}));
-        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        claims
-    };
-    let token = issuer.sign(&claims(json!({})));
+    let issuer = || runtime.block_on(Issuer::start("reader", "reader-secret", Duration::from_secs(300)));
+    let (issuer, stranger) = (issuer(), issuer());
+    let Some(nessie) = Nessie::start_with_issuer(minio, issuer.uri()) else { return };
+    let token = issuer.token();
     demo::register(&nessie.catalog().with_token(&token), &demo::put_table(minio, "lake", "nessie"));
     let folder = tempfile::tempdir().unwrap();
     configure(folder.path(), &nessie.uri(), [("token".to_owned(), token)]);
     reads_the_demo_table(folder.path());
-    for wrong in [Issuer::new().sign(&claims(json!({}))), issuer.sign(&claims(json!({"exp": 1})))] {
+    // Of another key, and of another time.
+    for wrong in [stranger.sign(json!({"iss": issuer.uri()})), issuer.sign(json!({"exp": 1}))] {
         configure(folder.path(), &nessie.uri(), [("token".to_owned(), wrong.clone())]);
         let (status, said) = fail(folder.path(), &["tables"]);
         assert!(status == 5 && said.starts_with("error: unauthenticated\n") && !said.contains(&wrong), "{status} {said}");
-    }
-}
-
-/// The credentials that a table is loaded with.
-fn vended(catalog: &Catalog) -> Credentials {
-    let answer = catalog.load(&[demo::NAMESPACE], demo::TABLE);
-    let text = |name: &str| answer["config"][name].as_str().unwrap_or_else(|| panic!("{name} in {}", answer["config"])).to_owned();
-    Credentials {
-        access_key_id: text("s3.access-key-id"),
-        secret_access_key: text("s3.secret-access-key"),
-        session_token: Some(text("s3.session-token")),
     }
 }
 
@@ -183,6 +171,34 @@ impl Drop for Up {
     fn drop(&mut self) {
         running::down(self.0.path());
     }
+}
+
+/// Where the metadata of the demo table is, by each catalog in turn.
+fn metadata(folder: &Path) -> [String; 3] {
+    ["postgres", "rest", "nessie"].map(|catalog| {
+        let described = succeed(folder, &["describe", &format!("{catalog}.demo.events")]);
+        let line = described.lines().find_map(|line| line.strip_prefix("metadata "));
+        line.unwrap_or_else(|| panic!("{described}")).trim().to_owned()
+    })
+}
+
+/// Gives the demo table new metadata in each catalog, as a commit would; where it is in PostgreSQL's is told.
+fn move_on(services: &[running::Service], metadata: &str) {
+    let address = |name: &str| services.iter().find(|service| service.name == name).unwrap().address();
+    let rest = Catalog::new(format!("{}/v1", address("rest")), reference::SEPARATOR);
+    let nessie = Catalog::new(format!("{}/v1/main", address("nessie")), nessie::SEPARATOR);
+    for catalog in [rest, nessie] {
+        let updates = json!([{"action": "set-properties", "updates": {"owner": "a developer"}}]);
+        let body = json!({"identifier": {"namespace": ["demo"], "name": "events"}, "requirements": [], "updates": updates});
+        let (status, said) = catalog.ask(Method::POST, &catalog.table(&["demo"], "events"), Some(body));
+        assert!(status.is_success(), "{status} {said}");
+    }
+    let store = S3 { endpoint: address("minio"), authority: None };
+    let (bucket, key) = metadata.strip_prefix("s3://").unwrap().split_once('/').unwrap();
+    let file = store.get_as(&Credentials::root(), bucket, key).unwrap();
+    let next = key.replace(".metadata.json", "-next.metadata.json");
+    store.put(bucket, &next, file);
+    postgres::execute(&address("postgres"), &format!("UPDATE iceberg_tables SET metadata_location = 's3://{bucket}/{next}'"));
 }
 
 #[test]
@@ -196,6 +212,7 @@ fn services_of_developers_come_up_once_hold_a_table_each_and_end() {
     if names != ["minio", "postgres", "rest", "nessie"] {
         return crate::support::skip("one of MinIO, PostgreSQL, the REST catalog and Nessie");
     }
+    assert_eq!(running::missing(&services), [""; 0]);
     assert_eq!(running::up(folder), services, "a second start starts nothing");
     for catalog in ["postgres", "rest", "nessie"] {
         let listed = succeed(folder, &["tables", catalog]);
@@ -203,12 +220,113 @@ fn services_of_developers_come_up_once_hold_a_table_each_and_end() {
         let counted = succeed(folder, &["count", &format!("{catalog}.demo.events")]);
         assert!(counted.trim().parse::<u64>().is_ok_and(|rows| rows > 100), "{catalog}: {counted}");
     }
+    let database = services.iter().find(|service| service.name == "postgres").unwrap().address();
+    let settings = std::fs::read_to_string(folder.join("fastdata.toml")).unwrap();
+    let wrong = tempfile::tempdir().unwrap();
+    std::fs::write(wrong.path().join("fastdata.toml"), settings.replace(&database, &database.replace(":fastdata@", ":wrong@"))).unwrap();
+    let (status, said) = fail(wrong.path(), &["tables", "postgres"]);
+    assert!(status == 5 && said.starts_with("error: unauthenticated\n"), "{status} {said}");
+    // What a developer does to a table is there after another start, and after an end and a start.
+    let made = metadata(folder);
+    move_on(&services, &made[0]);
+    let moved = metadata(folder);
+    assert!(moved.iter().zip(&made).all(|(moved, made)| moved != made), "{moved:?}");
+    running::up(folder);
+    assert_eq!(metadata(folder), moved, "after another start");
+    let configuration = std::fs::read_to_string(folder.join("fastdata.toml")).unwrap();
     let ended = running::down(folder);
     assert_eq!(ended.len(), services.len());
     assert!(services.iter().all(|service| start_time(service.pid).is_none()));
+    let again = running::up(folder);
+    let ports = |services: &[running::Service]| services.iter().map(|service| service.address()).collect::<Vec<_>>();
+    assert_eq!(ports(&again), ports(&services), "ports stay");
+    assert_eq!(std::fs::read_to_string(folder.join("fastdata.toml")).unwrap(), configuration);
+    assert_eq!(metadata(folder), moved, "after an end and a start");
+    assert_eq!(running::down(folder).len(), services.len());
     let refused = fastdata(folder).args(["tables", "rest", "--timeout", "20s"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(7), "{}", String::from_utf8_lossy(&refused.stderr));
     assert_eq!(running::down(folder), [], "nothing is left to end");
+}
+
+/// A process that runs a line of a shell, with its log in a folder.
+fn shell(folder: &Path, line: &str, life: Life) -> Process {
+    let mut command = Command::new("sh");
+    command.args(["-c", line]);
+    Process::start(Program { name: "a shell", command, log: folder.join("log"), stop: "KILL", user: None }, life)
+}
+
+#[test]
+fn a_service_that_does_not_come_up_is_not_left_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = shell(folder.path(), "exec sleep 600", Life::Detached);
+    let pid = process.id();
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| process.up(|| panic!("nobody can ask"))));
+    assert!(failed.is_err() && start_time(pid).is_none());
+    let process = shell(folder.path(), "exec sleep 600", Life::Detached);
+    let pid = process.id();
+    process.release();
+    assert!(start_time(pid).is_some(), "what is released goes on");
+    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_server_that_ends_at_once_is_started_once_more_on_other_ports() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = free_ports();
+    let mut tried = Vec::new();
+    let (ports, process) = on_ports(taken, |ports| {
+        tried.push(ports);
+        let line = if ports == taken { "echo the port is taken; exit 1" } else { "exec sleep 600" };
+        shell(folder.path(), line, Life::Bound).up(|| ports != taken)
+    });
+    assert!(tried == [taken, ports] && start_time(process.id()).is_some(), "{tried:?}");
+    let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        on_ports(free_ports(), |_| shell(folder.path(), "echo no such file; exit 3", Life::Bound).up(|| false))
+    }));
+    let said = *failed.unwrap_err().downcast::<String>().unwrap();
+    assert!(said.contains("a shell ended (exit status: 3)") && said.ends_with("no such file\nno such file\n"), "{said}");
+}
+
+#[test]
+fn what_developers_ask_for_and_cannot_have_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(root().join("scripts/services.sh"));
+        let output = command.args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(run(&[]), (Some(2), "usage: services.sh up|down\n".to_owned()));
+    assert_eq!(run(&["begin"]), (Some(2), "usage: services.sh up|down\n".to_owned()));
+    // With an empty cache, and so without programs; PostgreSQL may be there.
+    let services = Path::new(env!("CARGO_BIN_EXE_fastdata")).with_file_name("examples").join("services");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let command = |name: &str| {
+        let mut command = Command::new(&services);
+        command.args([name, "--dir"]).arg(folder.path()).env("FASTDATA_CACHE", folder.path().join("cache")).env_remove("FASTDATA_REQUIRE");
+        for variable in ["FASTDATA_MINIO", "FASTDATA_REST_CLASSPATH", "FASTDATA_NESSIE", "FASTDATA_JAVA21"] {
+            command.env_remove(variable);
+        }
+        command.output().unwrap()
+    };
+    let (up, down) = (command("up"), command("down"));
+    let said = String::from_utf8_lossy(&up.stderr);
+    assert!(up.status.code() == Some(1) && down.status.success(), "{said}");
+    assert!(said.contains("not started: minio, ") && said.contains("rest, nessie; scripts/setup.sh installs"), "{said}");
+}
+
+#[test]
+fn the_version_of_postgresql_is_pinned_and_else_the_highest() {
+    let folder = tempfile::tempdir().unwrap();
+    let newest = || postgres::programs_in(folder.path()).map(|bin| bin.strip_prefix(folder.path()).unwrap().display().to_string());
+    assert_eq!(newest(), None);
+    for (version, wanted) in
+        [("9.6", "9.6/bin"), ("14", "14/bin"), ("17", "17/bin"), ("16", "17/bin"), ("15", "15/bin"), ("other", "15/bin")]
+    {
+        let bin = folder.path().join(version).join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        ["initdb", "postgres"].iter().for_each(|name| std::fs::write(bin.join(name), "").unwrap());
+        assert_eq!(newest().as_deref(), Some(wanted), "with {version}");
+    }
 }
 
 /// Runs the script with an empty cache and a `go` that fails.
@@ -237,7 +355,14 @@ fn a_component_that_cannot_be_installed_is_named_and_fails_only_where_everything
     let (status, printed, said) = components(&["minio"], "all");
     assert_eq!((status, printed.as_str()), (Some(1), ""), "{said}");
     assert!(said.contains("minio is required and could not be installed"), "{said}");
-    assert_eq!(components(&["--installed"], "all"), (Some(0), String::new(), String::new()));
+    let (status, printed, said) = components(&["--installed"], "all");
+    assert_eq!((status, printed.as_str()), (Some(0), ""));
+    for name in ["minio", "rest", "nessie", "spark-jars"] {
+        assert!(
+            said.contains(&format!("without {name}: tests that need it are skipped; scripts/components.sh {name} installs it\n")),
+            "{said}"
+        );
+    }
     assert_eq!(components(&["minio-server"], "").0, Some(2));
 }
 
@@ -253,14 +378,32 @@ fn the_versions_described_are_those_that_are_installed() {
     };
     let nessie = set("nessie_version");
     assert!(read("scripts/components/nessie/pom.xml").contains(&format!("<version>{nessie}</version>")), "{nessie}");
+    let (rest, postgres) = (pom("rest", "iceberg"), postgres::VERSION.to_string());
+    // Of the table in README, whose text comes from these, and of the pages of catalogs.
+    for (kind, program) in [
+        (Kind::Reference, format!("Iceberg {rest} REST catalog server")),
+        (Kind::Nessie, format!("Nessie {nessie}")),
+        (Kind::Postgres, format!("PostgreSQL {postgres}")),
+    ] {
+        assert!(kind.program().starts_with(&format!("{program}, ")), "{kind:?} should say {program}: {}", kind.program());
+    }
+    for (page, words) in [
+        ("docs/catalogs/rest.md", format!("reference implementation of the Iceberg project ({rest})")),
+        ("docs/catalogs/nessie.md", format!("Tried with {nessie} over MinIO")),
+        ("docker-compose.yml", format!("image: postgres:{postgres}-")),
+        ("scripts/setup.sh", format!("package=postgresql-{postgres}\n")),
+    ] {
+        assert!(read(page).contains(&words), "{page} should say {words}");
+    }
     let installed = [
-        ("minio", set("minio_version")),
-        ("nessie", nessie),
-        ("rest", pom("rest", "iceberg")),
-        ("spark-jars", pom("spark-jars", "version")),
+        ("`minio`", set("minio_version")),
+        ("`nessie`", nessie),
+        ("`rest`", rest),
+        ("`spark-jars`", pom("spark-jars", "version")),
+        ("PostgreSQL", postgres),
     ];
     for (component, version) in installed {
-        let row = described.lines().find(|line| line.starts_with(&format!("| `{component}` |"))).unwrap();
+        let row = described.lines().find(|line| line.starts_with(&format!("| {component} |"))).unwrap();
         assert!(row.contains(&version), "docs/services.md should say {version}: {row}");
     }
 }

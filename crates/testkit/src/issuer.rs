@@ -15,7 +15,6 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const MAX_BODY: usize = 1 << 20;
@@ -32,7 +31,6 @@ struct Shared {
     client_secret: String,
     life: Duration,
     key: EcdsaKeyPair,
-    tokens: AtomicU64,
 }
 
 impl Issuer {
@@ -44,7 +42,7 @@ impl Issuer {
         let uri = format!("http://{}", listener.local_addr().expect("a bound address"));
         loud::handed_out(client_secret);
         let (client_id, client_secret) = (client_id.to_owned(), client_secret.to_owned());
-        let shared = Arc::new(Shared { uri, client_id, client_secret, life, key, tokens: AtomicU64::new(0) });
+        let shared = Arc::new(Shared { uri, client_id, client_secret, life, key });
         let app = Router::new().fallback(answer).with_state(shared.clone());
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, app).await;
@@ -62,14 +60,14 @@ impl Issuer {
         format!("{}/token", self.shared.uri)
     }
 
-    /// How many were given out.
-    pub fn tokens(&self) -> u64 {
-        self.shared.tokens.load(Ordering::Relaxed)
-    }
-
     /// A token for the test itself.
     pub fn token(&self) -> String {
-        self.shared.token()
+        self.sign(json!({}))
+    }
+
+    /// One with these claims beside, or instead of, those of every token.
+    pub fn sign(&self, claims: Value) -> String {
+        self.shared.sign(claims)
     }
 }
 
@@ -94,7 +92,7 @@ async fn answer(State(issuer): State<Arc<Shared>>, request: Request) -> Response
         })),
         "/keys" => json_answer(&json!({"keys": [issuer.public_key()]})),
         "/token" => match check_client(&parts, &body, &issuer.client_id, &issuer.client_secret) {
-            None => token_answer(&issuer.token(), issuer.life),
+            None => token_answer(&issuer.sign(json!({})), issuer.life),
             Some(refusal) => refusal,
         },
         _ => refusal(404, "NotFound", "no such resource"),
@@ -102,17 +100,17 @@ async fn answer(State(issuer): State<Arc<Shared>>, request: Request) -> Response
 }
 
 impl Shared {
-    fn token(&self) -> String {
-        self.tokens.fetch_add(1, Ordering::Relaxed);
+    fn sign(&self, changes: Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let encoded = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let claims = json!({
+        let mut claims = json!({
             "iss": self.uri,
             "sub": self.client_id,
             "iat": now.as_secs(),
             "exp": (now + self.life).as_secs(),
             "jti": uuid::Uuid::new_v4().to_string(),
         });
+        claims.as_object_mut().into_iter().for_each(|all| all.extend(changes.as_object().cloned().unwrap_or_default()));
         let signed = format!("{}.{}", encoded(&json!({"alg": "ES256", "typ": "JWT", "kid": KEY_ID})), encoded(&claims));
         let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes()).expect("a signature");
         let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));

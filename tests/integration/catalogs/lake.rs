@@ -7,26 +7,26 @@
 use crate::support::{fastdata, root};
 use fastdata_testkit::door::{Door, DoorOptions, Lending};
 use fastdata_testkit::issuer::Issuer;
-use fastdata_testkit::postgres::Postgres;
+use fastdata_testkit::postgres::{Database, Postgres};
 use fastdata_testkit::services::catalog::Catalog as Rest;
 use fastdata_testkit::services::minio::{self, Minio};
 use fastdata_testkit::services::nessie::{self, Nessie};
-use fastdata_testkit::services::reference::Reference;
+use fastdata_testkit::services::reference::{self, Reference};
 use fastdata_testkit::table::{Built, Layout, Shape, build};
+use fastdata_write::SQL_CATALOG_TABLES;
 use http::Method;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tempfile::TempDir;
 
-const SCHEMA: &str = "CREATE TABLE iceberg_tables (catalog_name VARCHAR(255) NOT NULL, table_namespace VARCHAR(255) NOT NULL,
-table_name VARCHAR(255) NOT NULL, metadata_location VARCHAR(1000), previous_metadata_location VARCHAR(1000), iceberg_type VARCHAR(5),
-PRIMARY KEY (catalog_name, table_namespace, table_name))";
+/// Of the tables' owner.
+const OWNER: Database<'static> = Database { user: "owner", password: Some("owner-password"), name: "iceberg" };
 /// As the page shows it.
 const READER_PASSWORD: &str = "reader-password";
 /// As the pages show it.
@@ -64,7 +64,7 @@ impl Kind {
     pub fn program(self) -> &'static str {
         match self {
             Kind::Sqlite => "SQLite (bundled), local files",
-            Kind::Postgres => "PostgreSQL of Debian, MinIO",
+            Kind::Postgres => "PostgreSQL 15, MinIO",
             Kind::Reference => "Iceberg 1.11.0 REST catalog server, MinIO",
             Kind::Door => "the same behind OAuth2 with expiring tokens and vended MinIO sessions",
             Kind::Nessie => "Nessie 0.99.0, MinIO, vended sessions",
@@ -124,6 +124,12 @@ pub struct Ran {
 }
 
 impl Ran {
+    pub fn of(mut command: Command) -> Ran {
+        let output = command.output().expect("the binary runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Ran { status: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
     pub fn lines(&self) -> Vec<&str> {
         self.stdout.lines().collect()
     }
@@ -144,9 +150,9 @@ impl Ran {
 
 /// Runs the command in a folder with a configuration.
 pub fn ran(folder: &Path, arguments: &[&str]) -> Ran {
-    let output = fastdata(folder).args(arguments).output().expect("the binary runs");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    Ran { status: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+    let mut command = fastdata(folder);
+    command.args(arguments);
+    Ran::of(command)
 }
 
 /// The catalog's own way to be written to.
@@ -196,16 +202,16 @@ impl Lake {
         let writer = match kind {
             Kind::Sqlite => {
                 let connection = Connection::open(tables.join("catalog.db")).unwrap();
-                connection.execute_batch(SCHEMA).unwrap();
+                connection.execute_batch(SQL_CATALOG_TABLES).unwrap();
                 values.push(("/data/warehouse", tables.display().to_string()));
                 Writer::Sqlite(connection)
             }
             Kind::Postgres => {
-                let postgres = Postgres::start()?;
-                postgres.execute(SCHEMA);
-                ask_readers_for_passwords(&postgres);
-                let (_, address) = postgres.uri().split_once('@').map(|(user, rest)| (user.to_owned(), rest.to_owned())).unwrap();
-                values.push(("db.example.com:5432/iceberg", address));
+                let postgres = Postgres::start_as(&OWNER)?;
+                postgres.execute(SQL_CATALOG_TABLES);
+                postgres.execute(&format!("CREATE ROLE reader LOGIN PASSWORD '{READER_PASSWORD}'"));
+                postgres.execute("GRANT SELECT ON iceberg_tables, iceberg_namespace_properties TO reader");
+                values.push(("db.example.com:5432", postgres.address().to_string()));
                 values.push(("s3://team-lake/", format!("{warehouse}/")));
                 Writer::Postgres(postgres)
             }
@@ -293,14 +299,8 @@ impl Lake {
     pub fn register(&self, namespace: &[&str], name: &str, metadata_location: &str) -> Result<(), String> {
         match &self.writer {
             Writer::Rest(rest) => {
-                for depth in 1..=namespace.len() {
-                    let body = json!({"namespace": namespace[..depth], "properties": {}});
-                    let (status, said) = rest.ask(Method::POST, "/namespaces", Some(body));
-                    if !status.is_success() && status.as_u16() != 409 {
-                        return Err(format!("namespace {namespace:?}: {status} {said}"));
-                    }
-                }
-                register_at(self.kind, rest, namespace, name, metadata_location)
+                rest.create_namespace(namespace);
+                rest.try_register(namespace, name, metadata_location)
             }
             _ => {
                 self.register_all(namespace, &[name.to_owned()], metadata_location);
@@ -336,13 +336,10 @@ impl Lake {
                 }
             }
             Writer::Rest(rest) => {
-                let kind = self.kind;
                 self.register(namespace, &names[0], metadata_location).unwrap();
                 std::thread::scope(|scope| {
                     for some in names[1..].chunks(names.len().div_ceil(4)) {
-                        scope.spawn(move || {
-                            some.iter().for_each(|name| register_at(kind, rest, namespace, name, metadata_location).unwrap())
-                        });
+                        scope.spawn(move || some.iter().for_each(|name| rest.register(namespace, name, metadata_location)));
                     }
                 });
             }
@@ -375,7 +372,7 @@ impl Lake {
                         {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id},
                     ],
                 });
-                let (status, said) = rest.ask(Method::POST, &table_path(self.kind, namespace, name), Some(body));
+                let (status, said) = rest.ask(Method::POST, &rest.table(namespace, name), Some(body));
                 assert!(status.is_success(), "{status} {said}");
             }
             Writer::None => {}
@@ -385,19 +382,16 @@ impl Lake {
     /// The table as the catalog itself answers it, or the status of its refusal; `None` where there is no server between.
     pub fn answered(&self, namespace: &[&str], name: &str) -> Option<Result<Value, u16>> {
         let Writer::Rest(rest) = &self.writer else { return None };
-        let (status, answer) = rest.ask(Method::GET, &table_path(self.kind, namespace, name), None);
+        let (status, answer) = rest.ask(Method::GET, &rest.table(namespace, name), None);
         Some(if status.is_success() { Ok(answer) } else { Err(status.as_u16()) })
     }
 
-    /// Where a client other than the command asks: URI, prefix below `v1/`, and a token where one is needed.
-    pub fn rest(&self) -> (String, &'static str, Option<String>) {
-        match (self.kind, &self.door) {
-            (_, Some(door)) => (door.uri(), "", Some(door.token())),
-            (Kind::Nessie, _) => {
-                let token = nessie().map(|(_, issuer)| issuer.token());
-                (self.value("https://nessie.example.com/iceberg").unwrap().to_owned(), "main/", token)
-            }
-            _ => (self.value("http://catalog.example.com:8181").unwrap().to_owned(), "", None),
+    /// The catalog as a client other than the command asks it.
+    pub fn rest(&self) -> Rest {
+        match (&self.door, &self.writer) {
+            (Some(door), _) => Rest::new(format!("{}/v1", door.uri()), reference::SEPARATOR).with_token(&door.token()),
+            (None, Writer::Rest(rest)) => rest.clone(),
+            _ => panic!("{:?} is no REST catalog", self.kind),
         }
     }
 
@@ -461,33 +455,4 @@ pub fn door_options(reference: &Reference, minio: &'static Minio, token_life: Du
         token_life,
         lending: Some(Lending { session: Arc::new(session), life, tells_end: true, properties }),
     }
-}
-
-fn register_at(kind: Kind, rest: &Rest, namespace: &[&str], name: &str, metadata_location: &str) -> Result<(), String> {
-    let body = json!({"name": name, "metadata-location": metadata_location});
-    let (status, said) = rest.ask(Method::POST, &format!("/namespaces/{}/register", levels(kind, namespace)), Some(body));
-    if status.is_success() { Ok(()) } else { Err(format!("{status} {said}")) }
-}
-
-fn table_path(kind: Kind, namespace: &[&str], name: &str) -> String {
-    format!("/namespaces/{}/tables/{}", levels(kind, namespace), encoded(name))
-}
-
-/// The reference says in its configuration that it joins them by dots; the character of the specification is refused by the web server below it.
-fn levels(kind: Kind, namespace: &[&str]) -> String {
-    encoded(&namespace.join(if kind == Kind::Nessie { "\u{1f}" } else { "." }))
-}
-
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
-/// The server of the tests trusts everybody; from now on the user `reader` needs a password.
-fn ask_readers_for_passwords(postgres: &Postgres) {
-    postgres.execute(&format!("CREATE ROLE reader LOGIN PASSWORD '{READER_PASSWORD}'"));
-    postgres.execute("GRANT SELECT ON iceberg_tables TO reader");
-    let lines = "VALUES ('host all reader 127.0.0.1/32 scram-sha-256'), ('host all all 127.0.0.1/32 trust')";
-    postgres
-        .execute(&format!("DO $$ BEGIN EXECUTE format('COPY ({}) TO %L', current_setting('hba_file')); END $$", lines.replace('\'', "''")));
-    postgres.execute("SELECT pg_reload_conf()");
 }

@@ -2,6 +2,9 @@
 
 mod compatibility;
 mod lake;
+mod local;
 mod s3_tables;
 mod suite;
 mod vended;
+
+pub use lake::Kind;

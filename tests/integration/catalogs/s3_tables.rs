@@ -3,13 +3,16 @@
 //! How: the ledger says how each is read from its folder, with `--moved` or a rewrite; turned round, the same says where its files belong. Some tables of
 //! different projects claim the same place with different files: they take turns.
 
-use super::lake::filled;
+use super::lake::{Ran, closed, filled};
+use super::suite::SOON;
 use crate::corpus::{Answer, arguments, ask_with, check_all, ledger, metadata_file, outcome_as_listed, read, text};
-use crate::support::{corpus, root};
+use crate::support::{corpus, fastdata, root};
 use fastdata_testkit::services::minio::{self, Minio};
+use fastdata_testkit::table::{Layout, Shape, build};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A table's entry in the ledger, and what has to be where.
 struct Placed {
@@ -93,14 +96,7 @@ fn tables_of_other_engines_are_read_in_buckets_of_their_own_names() {
         .map(|entry| placed(entry, &location(entry), &corpus))
         .collect();
     assert_eq!(tables.len(), 41);
-    let page = std::fs::read_to_string(root().join("docs/stores/s3.md")).unwrap();
-    let shown: String = page.lines().filter_map(|line| line.strip_prefix("export ")).map(|line| format!("{line}\n")).collect();
-    let real = [
-        ("http://minio.example.com:9000", minio.endpoint()),
-        ("ACCESS-KEY", minio::ACCESS_KEY_ID),
-        ("SECRET-KEY", minio::SECRET_ACCESS_KEY),
-    ];
-    let shown = filled(&shown, &real);
+    let shown = documented_environment(minio.endpoint(), minio::ACCESS_KEY_ID, minio::SECRET_ACCESS_KEY);
     let environment: Vec<(&str, &str)> = shown.lines().filter_map(|line| line.split_once('=')).collect();
     for tables in turns(tables) {
         for (key, path) in tables.iter().flat_map(|table| &table.files) {
@@ -113,6 +109,63 @@ fn tables_of_other_engines_are_read_in_buckets_of_their_own_names() {
             check(table, &corpus, &environment)
         });
     }
+}
+
+/// The lines of docs/stores/s3.md that set the environment, with these values.
+fn documented_environment(endpoint: &str, key: &str, secret: &str) -> String {
+    let page = std::fs::read_to_string(root().join("docs/stores/s3.md")).unwrap();
+    let shown: String = page.lines().filter_map(|line| line.strip_prefix("export ")).map(|line| format!("{line}\n")).collect();
+    filled(&shown, &[("http://minio.example.com:9000", endpoint), ("ACCESS-KEY", key), ("SECRET-KEY", secret)])
+}
+
+/// Without a catalog, with the environment of the page: its promises where the store does not give the table.
+#[test]
+fn a_table_given_by_location_says_what_its_store_refuses() {
+    let Some(minio) = Minio::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let location = "s3://static/sales/orders".to_owned();
+    let shape = Shape { layout: Layout { location: Some(location.clone()), ..Layout::default() }, ..Shape::default() };
+    let built = build(&shape, folder.path()).unwrap();
+    minio.put_directory("static", "sales/orders/", &built.table_folder());
+    let scan = |table: &str, environment: &str, more: &[(&str, &str)]| {
+        let mut command = fastdata(folder.path());
+        command.args(["scan", table, "-o", "jsonl"]).envs(environment.lines().filter_map(|line| line.split_once('='))).envs(more.to_vec());
+        Ran::of(command)
+    };
+    let right = documented_environment(minio.endpoint(), minio::ACCESS_KEY_ID, minio::SECRET_ACCESS_KEY);
+    for spelled in [location.as_str(), "s3a://static/sales/orders"] {
+        let ran = scan(spelled, &right, &[]);
+        assert_eq!((ran.status, ran.stderr.as_str(), ran.lines().len()), (0, "", built.current_rows().len()));
+    }
+    scan("s3://static/sales/ordres", &right, &[]).assert_refused("not-found", 2, &["s3://static/sales/ordres"]);
+
+    let wrong = documented_environment(minio.endpoint(), minio::ACCESS_KEY_ID, "wrong-secret");
+    let ran = scan(&location, &wrong, &[]);
+    ran.assert_refused("unauthenticated", 5, &["SignatureDoesNotMatch", "s3://static/sales/orders"]);
+    assert!(!ran.stderr.contains("wrong-secret"), "{ran:?}");
+    scan(&location, &documented_environment(minio.endpoint(), "nobody", "wrong-secret"), &[]).assert_refused(
+        "unauthenticated",
+        5,
+        &["InvalidAccessKeyId"],
+    );
+
+    // A session that lists the bucket and opens another prefix.
+    let policy = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::static"},
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::static/other/*"}]}"#;
+    let session = minio.assume_role(Duration::from_secs(900), Some(policy));
+    let narrow = documented_environment(minio.endpoint(), &session.access_key_id, &session.secret_access_key);
+    let token = session.session_token.as_deref().unwrap();
+    scan(&location, &narrow, &[("AWS_SESSION_TOKEN", token)]).assert_refused("permission-denied", 5, &["s3://static/sales/orders"]);
+
+    let dead = closed();
+    let started = Instant::now();
+    scan(&location, &documented_environment(&format!("http://{dead}"), "any", "any"), &[]).assert_refused(
+        "unavailable",
+        7,
+        &[&dead, "trying again may help"],
+    );
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
 }
 
 /// As the ledger has it, and cell by cell as from the folder.

@@ -20,7 +20,7 @@ use fastdata_types::lanes::Cursor;
 use futures::StreamExt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,10 +36,8 @@ pub struct Server {
     log: PathBuf,
 }
 
-/// A port that nothing listens on, for a server that is to come back on it.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+/// For a server that is to come back on its port.
+pub use fastdata_testkit::services::process::free_port;
 
 impl Server {
     pub fn start() -> Server {

@@ -25,7 +25,7 @@ enum Command {
         #[arg(long, default_value = "services")]
         dir: PathBuf,
     },
-    /// Put the demo table into a store and catalogs that run elsewhere
+    /// Put the demo table into a store and catalogs that run elsewhere, where they have none
     Tables {
         /// The endpoint of a MinIO with the root credentials of these services
         #[arg(long)]
@@ -48,8 +48,14 @@ fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match Cli::parse().command {
         Command::Up { dir } => {
-            for service in running::up(&dir) {
+            let services = running::up(&dir);
+            for service in &services {
                 writeln!(out, "{:<10} process {:<8} {}", service.name, service.pid, service.address())?;
+            }
+            let missing = running::missing(&services).join(", ");
+            if !missing.is_empty() {
+                eprintln!("services: not started: {missing}; scripts/setup.sh installs what they need, or says why it cannot");
+                std::process::exit(1);
             }
             writeln!(out, "try: fastdata tables --config {}", dir.join("fastdata.toml").display())
         }

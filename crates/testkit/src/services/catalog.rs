@@ -1,6 +1,7 @@
-//! What tests ask of an Iceberg REST catalog beside reading: namespaces and tables made, moved on and removed.
+//! What tests ask of an Iceberg REST catalog beside reading: namespaces and tables made and moved on.
 
 use super::http::{client, wait};
+use super::minio::Credentials;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -35,16 +36,25 @@ impl Catalog {
         }
     }
 
-    /// Gives a name to the table that a metadata file describes; a table of that name gives way.
+    /// Gives a name to the table that a metadata file describes.
     pub fn register(&self, namespace: &[&str], name: &str, metadata_location: &str) {
+        let taken = self.try_register(namespace, name, metadata_location);
+        taken.unwrap_or_else(|said| panic!("{namespace:?} {name} at {metadata_location}: {said}"));
+    }
+
+    /// The same, or what the catalog says where it does not take it.
+    pub fn try_register(&self, namespace: &[&str], name: &str, metadata_location: &str) -> Result<(), String> {
         let path = format!("/namespaces/{}/register", self.levels(namespace));
         let body = json!({"name": name, "metadata-location": metadata_location});
-        let (mut status, mut answer) = self.ask(Method::POST, &path, Some(body.clone()));
-        if status == StatusCode::CONFLICT {
-            self.forget(namespace, name);
-            (status, answer) = self.ask(Method::POST, &path, Some(body));
-        }
-        assert!(status.is_success(), "{namespace:?} {name} at {metadata_location}: {status} {answer}");
+        let (status, answer) = self.ask(Method::POST, &path, Some(body));
+        if status.is_success() { Ok(()) } else { Err(format!("{status} {answer}")) }
+    }
+
+    /// Whether there is a table of that name.
+    pub fn has(&self, namespace: &[&str], name: &str) -> bool {
+        let (status, answer) = self.ask(Method::GET, &self.table(namespace, name), None);
+        assert!(status.is_success() || status == StatusCode::NOT_FOUND, "{namespace:?} {name}: {status} {answer}");
+        status.is_success()
     }
 
     /// What the catalog says of a table, vended credentials included.
@@ -54,13 +64,20 @@ impl Catalog {
         answer
     }
 
-    /// Takes the name away; the files stay.
-    pub fn forget(&self, namespace: &[&str], name: &str) {
-        let (status, answer) = self.ask(Method::DELETE, &self.table(namespace, name), None);
-        assert!(status.is_success(), "{namespace:?} {name}: {status} {answer}");
+    /// The session that a table is loaded with.
+    pub fn lent(&self, namespace: &[&str], name: &str) -> Credentials {
+        let answer = self.load(namespace, name);
+        let configs = [&answer["storage-credentials"][0]["config"], &answer["config"]];
+        let value = |key: &str| configs.iter().find_map(|config| config[key].as_str()).unwrap_or_else(|| panic!("no {key} in {answer}"));
+        Credentials {
+            access_key_id: value("s3.access-key-id").to_owned(),
+            secret_access_key: value("s3.secret-access-key").to_owned(),
+            session_token: Some(value("s3.session-token").to_owned()),
+        }
     }
 
-    fn table(&self, namespace: &[&str], name: &str) -> String {
+    /// The path of a table, for [`Catalog::ask`].
+    pub fn table(&self, namespace: &[&str], name: &str) -> String {
         format!("/namespaces/{}/tables/{}", self.levels(namespace), segment(name))
     }
 

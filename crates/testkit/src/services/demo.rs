@@ -1,7 +1,7 @@
 //! An example table in each running catalog, so that there is something to read at once.
 //!
-//! Contract: `demo.events`, partitioned, evolved, with position and equality deletes; made from a fixed seed, so that making it again changes nothing.
-//! Its format is 2, the newest that every catalog here knows.
+//! Contract: `demo.events`, partitioned, evolved, with position and equality deletes, made from a fixed seed. Its format is 2, the newest that every
+//! catalog here knows. [`make`] and [`make_sql`] leave a table of that name alone, with what somebody did to it since.
 
 use super::catalog::Catalog;
 use super::http::wait;
@@ -42,21 +42,32 @@ pub fn put_table(store: &S3, bucket: &str, folder: &str) -> String {
     built.table.metadata_location().to_owned()
 }
 
+/// Makes the table where a REST catalog has none of its name; its files lie below `s3://BUCKET/FOLDER`.
+pub fn make(store: &S3, catalog: &Catalog, folder: &str) {
+    if !catalog.has(&[NAMESPACE], TABLE) {
+        register(catalog, &put_table(store, BUCKET, folder));
+    }
+}
+
 /// Names the table in a REST catalog.
 pub fn register(catalog: &Catalog, metadata_location: &str) {
     catalog.create_namespace(&[NAMESPACE]);
     catalog.register(&[NAMESPACE], TABLE, metadata_location);
 }
 
-/// Names the table in an SQL catalog on PostgreSQL, which is made where it is missing.
-pub fn register_sql(uri: &str, catalog_name: &str, metadata_location: &str) {
+/// The same in an SQL catalog on PostgreSQL, which is made where it is missing too.
+pub fn make_sql(store: &S3, uri: &str, catalog_name: &str, folder: &str) {
     wait(async {
         let (client, connection) = tokio_postgres::connect(uri, tokio_postgres::NoTls).await.unwrap_or_else(|e| panic!("{uri}: {e}"));
         let served = tokio::spawn(connection);
         client.batch_execute(fastdata_write::SQL_CATALOG_TABLES).await.expect("the tables of an SQL catalog");
-        let statement = "INSERT INTO iceberg_tables VALUES ($1, $2, $3, $4, NULL, 'TABLE')
-             ON CONFLICT (catalog_name, table_namespace, table_name) DO UPDATE SET metadata_location = excluded.metadata_location";
-        client.execute(statement, &[&catalog_name, &NAMESPACE, &TABLE, &metadata_location]).await.expect("a table is named");
+        let statement = "SELECT 1 FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3";
+        let found = client.query(statement, &[&catalog_name, &NAMESPACE, &TABLE]).await.expect("the tables of a catalog");
+        if found.is_empty() {
+            let metadata_location = put_table(store, BUCKET, folder);
+            let statement = "INSERT INTO iceberg_tables VALUES ($1, $2, $3, $4, NULL, 'TABLE')";
+            client.execute(statement, &[&catalog_name, &NAMESPACE, &TABLE, &metadata_location]).await.expect("a table is named");
+        }
         let statement = "INSERT INTO iceberg_namespace_properties VALUES ($1, $2, 'exists', 'true') ON CONFLICT DO NOTHING";
         client.execute(statement, &[&catalog_name, &NAMESPACE]).await.expect("a namespace is named");
         drop(client);

@@ -4,7 +4,7 @@
 //! [`Minio::restart`] keep port and data, for tests of outages.
 
 use super::http::{client, wait};
-use super::process::{Life, Process, Program, free_port, loopback, state_folder};
+use super::process::{Failed, Life, Process, Program, loopback, on_free_port, state_folder};
 use super::required;
 use crate::authority::Authority;
 use crate::loud;
@@ -103,11 +103,10 @@ impl Minio {
             std::fs::write(certificates.join("private.key"), server.key).expect("a key is written");
             std::fs::write(directory.path().join("root.crt"), &authority.certificate).expect("a certificate is written");
         }
-        let port = free_port();
         let scheme = if authority.is_some() { "https" } else { "http" };
-        let s3 = S3 { endpoint: format!("{scheme}://127.0.0.1:{port}"), authority: authority.map(|a| a.certificate.clone()) };
-        let process = Mutex::new(launch(&program, directory.path(), port, &s3, Life::Bound));
-        Some(Minio { process, program, port, s3, directory })
+        let s3 = |port| S3 { endpoint: format!("{scheme}://127.0.0.1:{port}"), authority: authority.map(|a| a.certificate.clone()) };
+        let (port, process) = on_free_port(|port| launch(&program, directory.path(), port, &s3(port), Life::Bound));
+        Some(Minio { process: Mutex::new(process), program, port, s3: s3(port), directory })
     }
 
     pub fn endpoint(&self) -> &str {
@@ -139,7 +138,8 @@ impl Minio {
 
     /// Starts it again, on the same port and data.
     pub fn restart(&self) {
-        *self.process() = launch(&self.program, self.directory.path(), self.port, &self.s3, Life::Bound);
+        let launched = launch(&self.program, self.directory.path(), self.port, &self.s3, Life::Bound);
+        *self.process() = launched.unwrap_or_else(|failed| failed.panic());
     }
 
     fn process(&self) -> std::sync::MutexGuard<'_, Process> {
@@ -157,7 +157,7 @@ impl std::ops::Deref for Minio {
 }
 
 /// Starts a server with its data in `directory`, and returns when it takes requests.
-pub(super) fn launch(program: &str, directory: &Path, port: u16, s3: &S3, life: Life) -> Process {
+pub(super) fn launch(program: &str, directory: &Path, port: u16, s3: &S3, life: Life) -> Result<Process, Failed> {
     let mut command = Command::new(program);
     command
         .args(["server", "--quiet", "--address", &loopback(port).to_string(), "--certs-dir"])
@@ -169,9 +169,8 @@ pub(super) fn launch(program: &str, directory: &Path, port: u16, s3: &S3, life: 
         .env("MINIO_BROWSER", "off")
         .env("MINIO_UPDATE", "off")
         .env("HOME", directory);
-    let mut process = Process::start(Program { name: "MinIO", command, log: directory.join("minio.log"), stop: "KILL", user: None }, life);
-    process.wait_until(|| s3.answers());
-    process
+    let program = Program { name: "MinIO", command, log: directory.join("minio.log"), stop: "KILL", user: None };
+    Process::start(program, life).up(|| s3.answers())
 }
 
 impl S3 {

@@ -5,19 +5,18 @@
 
 use super::catalog::Catalog;
 use super::minio::{self, Minio, S3};
-use super::process::{Life, Process, Program, free_port, loopback, state_folder};
+use super::process::{Failed, Life, Process, Program, free_ports, loopback, on_ports, state_folder};
 use super::reference::JVM;
 use super::required;
 use reqwest::Method;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 
 /// Where tables have to be.
 pub const WAREHOUSE: &str = "s3://lake/nessie";
 /// The specification's.
-const SEPARATOR: &str = "\u{1f}";
+pub const SEPARATOR: &str = "\u{1f}";
 /// MinIO knows no roles, but the request has to name one.
 const ROLE: &str = "arn:aws:iam::000000000000:role/fastdata";
 
@@ -59,18 +58,12 @@ impl Nessie {
         Nessie::start_with(minio, &settings)
     }
 
-    /// One over the shared MinIO for all tests of the process; keep to namespaces of your own.
-    pub fn shared() -> Option<&'static Nessie> {
-        static SHARED: OnceLock<Option<Nessie>> = OnceLock::new();
-        SHARED.get_or_init(|| Nessie::start(Minio::shared()?)).as_ref()
-    }
-
     fn start_with(minio: &Minio, settings: &[(&str, &str)]) -> Option<Nessie> {
         let programs = Programs::find()?;
         minio.create_bucket("lake");
         let directory = state_folder("nessie");
-        let ports = (free_port(), free_port());
-        let process = launch(&programs, directory.path(), ports, minio.s3(), settings, Life::Bound);
+        let (ports, process) =
+            on_ports(free_ports(), |ports| launch(&programs, directory.path(), ports, minio.s3(), settings, Life::Bound));
         Some(Nessie { port: ports.0, _process: process, _directory: directory })
     }
 
@@ -104,7 +97,7 @@ pub(super) fn launch(
     store: &S3,
     settings: &[(&str, &str)],
     life: Life,
-) -> Process {
+) -> Result<Process, Failed> {
     let (port, management) = (ports.0.to_string(), ports.1.to_string());
     let database = directory.join("nessie").display().to_string();
     let mut command = Command::new(&programs.java);
@@ -135,11 +128,9 @@ pub(super) fn launch(
     }
     command.args(["-jar", &programs.jar]).current_dir(directory);
     let program = Program { name: "Nessie", command, log: directory.join("nessie.log"), stop: "KILL", user: None };
-    let mut process = Process::start(program, life);
     let root = Catalog::new(format!("{}/v1", uri(ports.0)), SEPARATOR);
-    process.wait_until(|| {
+    Process::start(program, life).up(|| {
         let (status, _) = root.ask(Method::GET, "/config", None);
         status.is_success() || status == reqwest::StatusCode::UNAUTHORIZED
-    });
-    process
+    })
 }

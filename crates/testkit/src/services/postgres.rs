@@ -5,15 +5,37 @@
 //! How: the server refuses to run as root, so root starts it as the user `postgres`, the owner its Debian package makes.
 
 use super::missing;
-use super::process::{Life, Process, Program, free_port, loopback, state_folder, within};
+use super::process::{Failed, Life, Process, Program, loopback, on_free_port, state_folder, within};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const SERVICE_USER: &str = "postgres";
+/// The version that the containers and CI have; tests take another where this one is not installed.
+pub const VERSION: u32 = 15;
+
+/// Nobody is asked for a password.
+const TRUSTING: Database<'static> = Database { user: "fastdata", password: None, name: "postgres" };
+
+/// What a new cluster has: a superuser, and a database of theirs.
+#[derive(Debug, Clone, Copy)]
+pub struct Database<'a> {
+    pub user: &'a str,
+    /// Everybody is asked for theirs; without one nobody is.
+    pub password: Option<&'a str>,
+    pub name: &'a str,
+}
+
+impl Database<'_> {
+    pub fn uri(&self, port: u16) -> String {
+        let password = self.password.map(|password| format!(":{password}")).unwrap_or_default();
+        format!("postgresql://{}{password}@127.0.0.1:{port}/{}", self.user, self.name)
+    }
+}
 
 pub struct Postgres {
     port: u16,
+    uri: String,
     _process: Process,
     // Dropped after the server has ended.
     directory: tempfile::TempDir,
@@ -22,12 +44,17 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server that trusts every local user, with the databases of a new cluster.
     pub fn start() -> Option<Postgres> {
-        Postgres::start_with(&[])
+        Postgres::start_with(&TRUSTING, &[])
+    }
+
+    /// One that takes nobody without a password.
+    pub fn start_as(database: &Database) -> Option<Postgres> {
+        Postgres::start_with(database, &[])
     }
 
     /// A server that also speaks TLS, as `localhost`, with a certificate of its own authority: [`Postgres::root_certificate`].
     pub fn start_with_tls() -> Option<Postgres> {
-        Postgres::start_with(&["-c", "ssl=on", "-c", "ssl_cert_file=../server.crt", "-c", "ssl_key_file=../server.key"])
+        Postgres::start_with(&TRUSTING, &["-c", "ssl=on", "-c", "ssl_cert_file=../server.crt", "-c", "ssl_key_file=../server.key"])
     }
 
     /// The certificate of the authority behind the server's own.
@@ -35,20 +62,19 @@ impl Postgres {
         self.directory.path().join("root.crt")
     }
 
-    fn start_with(options: &[&str]) -> Option<Postgres> {
+    fn start_with(database: &Database, options: &[&str]) -> Option<Postgres> {
         let programs = programs()?;
         let directory = state_folder("postgres");
         if !options.is_empty() {
             make_certificates(directory.path());
         }
-        let port = free_port();
-        let process = launch(&programs, directory.path(), port, options, Life::Bound);
-        Some(Postgres { port, _process: process, directory })
+        let (port, process) = on_free_port(|port| launch(&programs, directory.path(), port, database, options, Life::Bound));
+        Some(Postgres { port, uri: database.uri(port), _process: process, directory })
     }
 
     /// `postgresql://` with user and database of the new cluster.
     pub fn uri(&self) -> String {
-        uri(self.port)
+        self.uri.clone()
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -57,31 +83,43 @@ impl Postgres {
 
     /// Runs statements with the server's own client.
     pub fn execute(&self, sql: &str) {
-        let psql = programs().expect("installed, since the server runs").join("psql");
-        let ran =
-            Command::new(psql).args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &self.uri(), "-c", sql]).stdout(Stdio::null()).status();
-        assert!(ran.is_ok_and(|s| s.success()), "psql failed: {sql}");
+        execute(&self.uri, sql);
     }
 }
 
-pub(super) fn uri(port: u16) -> String {
-    format!("postgresql://fastdata@127.0.0.1:{port}/postgres")
+/// Runs statements in a database of any server.
+pub fn execute(uri: &str, sql: &str) {
+    let mut psql = Command::new(programs().expect("PostgreSQL is installed").join("psql"));
+    let ran = psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", uri, "-c", sql]).stdout(Stdio::null()).status();
+    assert!(ran.is_ok_and(|s| s.success()), "psql failed: {sql}");
 }
 
 /// Starts a server on the cluster in `directory`, which is made where it is missing, and returns when it answers.
-pub(super) fn launch(programs: &Path, directory: &Path, port: u16, options: &[&str], life: Life) -> Process {
-    let data = directory.join("data");
+pub(super) fn launch(
+    programs: &Path,
+    directory: &Path,
+    port: u16,
+    database: &Database,
+    options: &[&str],
+    life: Life,
+) -> Result<Process, Failed> {
+    let (data, password) = (directory.join("data"), directory.join("password"));
     let user = is_root().then_some(SERVICE_USER);
+    let is_new = !data.join("PG_VERSION").exists();
+    if is_new && let Some(text) = database.password {
+        std::fs::write(&password, text).expect("a password is written");
+    }
     if let Some(user) = user {
         let owned = Command::new("chown").arg("-R").arg(user).arg(directory).status();
         assert!(owned.is_ok_and(|s| s.success()), "the directory cannot be given to the user {user}");
     }
-    if !data.join("PG_VERSION").exists() {
+    if is_new {
         let mut initdb = Command::new(programs.join("initdb"));
-        initdb
-            .args(["--no-sync", "--auth=trust", "--username=fastdata", "--encoding=UTF8", "--locale=C", "-D"])
-            .arg(&data)
-            .current_dir("/");
+        initdb.args(["--no-sync", "--username", database.user, "--encoding=UTF8", "--locale=C", "-D"]).arg(&data).current_dir("/");
+        match database.password {
+            Some(_) => initdb.arg("--auth=scram-sha-256").arg("--pwfile").arg(&password),
+            None => initdb.arg("--auth=trust"),
+        };
         let made = within(&initdb, None, user).stdout(Stdio::null()).status();
         assert!(made.is_ok_and(|s| s.success()), "initdb failed");
     }
@@ -90,12 +128,16 @@ pub(super) fn launch(programs: &Path, directory: &Path, port: u16, options: &[&s
     command.args(["-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=40"]).args(options).current_dir("/");
     // SIGQUIT is the server's immediate shutdown: it takes its own workers along, which SIGKILL would not.
     let program = Program { name: "PostgreSQL", command, log: directory.join("postgres.log"), stop: "QUIT", user };
-    let mut process = Process::start(program, life);
-    process.wait_until(|| {
+    let process = Process::start(program, life).up(|| {
         let ready = Command::new(programs.join("pg_isready")).args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]).status();
         ready.is_ok_and(|s| s.success())
-    });
-    process
+    })?;
+    // Every new cluster has the one of this name.
+    if is_new && database.name != "postgres" {
+        let uri = Database { name: "postgres", ..*database }.uri(port);
+        execute(&uri, &format!("CREATE DATABASE \"{}\"", database.name));
+    }
+    Ok(process)
 }
 
 /// An authority and, signed by it, a server certificate for `localhost`.
@@ -111,16 +153,26 @@ fn make_certificates(directory: &Path) {
     ));
 }
 
-/// The directory of the newest installed server's programs.
+/// The directory of the programs of an installed server.
 pub(super) fn programs() -> Option<PathBuf> {
-    let folders = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let mut versions: Vec<PathBuf> = folders.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect();
-    versions.retain(|bin| bin.join("initdb").is_file() && bin.join("postgres").is_file());
-    versions.sort();
-    if versions.is_empty() {
-        missing("PostgreSQL is not installed (Debian package `postgresql`)");
+    let found = programs_in(Path::new("/usr/lib/postgresql"));
+    if found.is_none() {
+        missing(&format!("PostgreSQL is not installed (Debian package `postgresql-{VERSION}`)"));
     }
-    versions.pop()
+    found
+}
+
+/// Those of [`VERSION`], else of the highest one, of the servers below a directory: each in one that is named after its version.
+pub fn programs_in(directory: &Path) -> Option<PathBuf> {
+    let folders = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let versions = folders.filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        // Before 10, a version had two numbers.
+        let version: Vec<u32> = name.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        let bin = entry.path().join("bin");
+        (bin.join("initdb").is_file() && bin.join("postgres").is_file()).then_some((version, bin))
+    });
+    versions.max_by_key(|(version, _)| (version[..] == [VERSION], version.clone())).map(|(_, bin)| bin)
 }
 
 fn is_root() -> bool {

@@ -1,7 +1,7 @@
 //! One server process: started with a log file, waited for, ended with its children.
 //!
-//! Contract: [`Process::wait_until`] fails a test with the tail of the log where the server ends or stays silent. A process of a test
-//! ends when the value is dropped, and also when the test process is killed; a detached one goes on until somebody ends it.
+//! Contract: [`Process::up`] says why, with the tail of the log, where the server ends or stays silent. A process of a test
+//! ends when the value is dropped, and also when the test process is killed; a detached one that was released goes on until somebody ends it.
 //!
 //! How: each is the leader of a process group of its own, which the signals go to. The kernel sends a signal to the children of a dead parent, by
 //! `setpriv`; it takes the thread that started them for the parent, so that one thread which lives as long as the process starts them all.
@@ -27,6 +27,7 @@ const LOG_TAIL: usize = 4000;
 pub enum Life {
     /// No longer than the process that started it.
     Bound,
+    /// From [`Process::release`] on, which is called when it is known how to end it.
     Detached,
 }
 
@@ -47,7 +48,21 @@ pub struct Process {
     child: Child,
     log: PathBuf,
     stop: &'static str,
-    life: Life,
+    is_released: bool,
+}
+
+/// Why a server did not come up.
+#[derive(Debug)]
+pub struct Failed {
+    has_ended: bool,
+    text: String,
+}
+
+impl Failed {
+    /// Fails the test.
+    pub fn panic(self) -> ! {
+        panic!("{}", self.text)
+    }
 }
 
 impl Process {
@@ -58,20 +73,27 @@ impl Process {
         let errors = file.try_clone().expect("a second handle of the log");
         command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0);
         let child = spawn(command).unwrap_or_else(|e| panic!("{name} cannot be started: {e}"));
-        Process { name, child, log, stop, life }
+        Process { name, child, log, stop, is_released: false }
     }
 
-    /// Asks until the answer is yes.
-    pub fn wait_until(&mut self, mut answers: impl FnMut() -> bool) {
+    /// Asks until the answer is yes; a server that does not come up is ended.
+    pub fn up(mut self, mut answers: impl FnMut() -> bool) -> Result<Process, Failed> {
         let started = Instant::now();
         while !answers() {
             let ended = self.child.try_wait().expect("the state of a child");
             if ended.is_some() || started.elapsed() > START_TIMEOUT {
                 let how = ended.map_or("did not answer in time".to_owned(), |status| format!("ended ({status})"));
-                panic!("{} {how}; the end of {}:\n{}", self.name, self.log.display(), tail(&self.log));
+                let text = format!("{} {how}; the end of {}:\n{}", self.name, self.log.display(), tail(&self.log));
+                return Err(Failed { has_ended: ended.is_some(), text });
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+        Ok(self)
+    }
+
+    /// Lets it outlive the value, and where it is detached this process.
+    pub fn release(mut self) {
+        self.is_released = true;
     }
 
     pub fn id(&self) -> u32 {
@@ -91,7 +113,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.life == Life::Bound && matches!(self.child.try_wait(), Ok(None)) {
+        if !self.is_released && matches!(self.child.try_wait(), Ok(None)) {
             self.end(self.stop);
         }
     }
@@ -185,6 +207,29 @@ pub fn state_folder(name: &str) -> TempDir {
     });
     let prefix = format!("{FOLDER_PREFIX}{name}-{}-", std::process::id());
     tempfile::Builder::new().prefix(&prefix).tempdir().expect("a temporary directory")
+}
+
+/// Starts a server on these ports, and where it ends before it answers once more on others: somebody may have taken one in between.
+pub fn on_ports(first: (u16, u16), mut launch: impl FnMut((u16, u16)) -> Result<Process, Failed>) -> ((u16, u16), Process) {
+    let mut ports = first;
+    let launched = launch(ports).or_else(|failed| match failed.has_ended {
+        true => {
+            ports = free_ports();
+            launch(ports)
+        }
+        false => Err(failed),
+    });
+    (ports, launched.unwrap_or_else(|failed| failed.panic()))
+}
+
+/// The same for a server that takes one port.
+pub fn on_free_port(mut launch: impl FnMut(u16) -> Result<Process, Failed>) -> (u16, Process) {
+    let (ports, process) = on_ports(free_ports(), |ports| launch(ports.0));
+    (ports.0, process)
+}
+
+pub fn free_ports() -> (u16, u16) {
+    (free_port(), free_port())
 }
 
 /// A loopback port that nobody listened on a moment ago.

@@ -1,11 +1,11 @@
-//! The Iceberg project's own REST catalog server, on SQLite, over local files or MinIO.
+//! The Iceberg project's own REST catalog server, on SQLite, over MinIO.
 //!
 //! Contract: any token is accepted; `/v1` has no prefix; the catalog lasts as long as the value. How: the server's own main listens on every
 //! address, so a small one of ours (`scripts/components/rest`) starts the same servlet on loopback.
 
 use super::catalog::Catalog;
 use super::minio::Minio;
-use super::process::{Life, Process, Program, free_port, loopback, state_folder};
+use super::process::{Failed, Life, Process, Program, loopback, on_free_port, state_folder};
 use super::required;
 use reqwest::Method;
 use std::collections::BTreeMap;
@@ -18,29 +18,23 @@ use std::sync::OnceLock;
 pub(super) const JVM: [&str; 4] =
     ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
 /// As its answer to `/v1/config` says; it refuses the one of the specification.
-pub(super) const SEPARATOR: &str = ".";
+pub const SEPARATOR: &str = ".";
 const MAIN_CLASS: &str = "org.apache.iceberg.rest.CatalogServer";
 
 pub struct Reference {
     port: u16,
     _process: Process,
     // Dropped after the server has ended.
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Reference {
-    /// Tables are local files, anywhere.
-    pub fn start() -> Option<Reference> {
-        let directory = state_folder("rest");
-        let warehouse = format!("file://{}", directory.path().join("warehouse").display());
-        let io = ("io-impl", "org.apache.iceberg.hadoop.HadoopFileIO");
-        let properties = [("warehouse", warehouse.as_str()), io].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Reference::start_in(directory, properties.into())
-    }
-
     /// Tables are objects in the store, new ones below `warehouse`, such as `s3://lake/rest`.
     pub fn start_on(minio: &Minio, warehouse: &str) -> Option<Reference> {
-        Reference::start_in(state_folder("rest"), properties_on(minio.properties(), warehouse))
+        let classpath = required("FASTDATA_REST_CLASSPATH", "the REST catalog of the Iceberg project")?;
+        let (directory, properties) = (state_folder("rest"), properties_on(minio.properties(), warehouse));
+        let (port, process) = on_free_port(|port| launch(&classpath, directory.path(), port, &properties, Life::Bound));
+        Some(Reference { port, _process: process, _directory: directory })
     }
 
     /// One over the shared MinIO for all tests of the process; keep to namespaces of your own.
@@ -54,13 +48,6 @@ impl Reference {
         SHARED.get_or_init(start).as_ref()
     }
 
-    fn start_in(directory: tempfile::TempDir, properties: BTreeMap<String, String>) -> Option<Reference> {
-        let classpath = required("FASTDATA_REST_CLASSPATH", "the REST catalog of the Iceberg project")?;
-        let port = free_port();
-        let process = launch(&classpath, directory.path(), port, &properties, Life::Bound);
-        Some(Reference { port, _process: process, directory })
-    }
-
     /// What `uri` of a catalog's configuration is.
     pub fn uri(&self) -> String {
         format!("http://{}", self.address())
@@ -72,11 +59,6 @@ impl Reference {
 
     pub fn catalog(&self) -> Catalog {
         catalog(self.port)
-    }
-
-    /// The SQLite file behind it; its tables are in the catalog `rest_backend`.
-    pub fn database(&self) -> std::path::PathBuf {
-        self.directory.path().join("catalog.db")
     }
 }
 
@@ -95,7 +77,13 @@ pub(super) fn properties_on(mut store: BTreeMap<String, String>, warehouse: &str
 }
 
 /// Starts a server with its database in `directory`, and returns when it answers.
-pub(super) fn launch(classpath: &str, directory: &Path, port: u16, properties: &BTreeMap<String, String>, life: Life) -> Process {
+pub(super) fn launch(
+    classpath: &str,
+    directory: &Path,
+    port: u16,
+    properties: &BTreeMap<String, String>,
+    life: Life,
+) -> Result<Process, Failed> {
     let mut command = Command::new("java");
     command.args(JVM).args(["-cp", classpath, MAIN_CLASS]);
     command.env("CATALOG_URI", format!("jdbc:sqlite:{}", directory.join("catalog.db").display()));
@@ -106,7 +94,5 @@ pub(super) fn launch(classpath: &str, directory: &Path, port: u16, properties: &
         command.env(format!("CATALOG_{}", name.replace('-', "__").replace('.', "_").to_uppercase()), value);
     }
     let program = Program { name: "the REST catalog", command, log: directory.join("rest.log"), stop: "KILL", user: None };
-    let mut process = Process::start(program, life);
-    process.wait_until(|| catalog(port).ask(Method::GET, "/config", None).0.is_success());
-    process
+    Process::start(program, life).up(|| catalog(port).ask(Method::GET, "/config", None).0.is_success())
 }

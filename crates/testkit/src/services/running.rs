@@ -1,12 +1,13 @@
 //! The services as a developer keeps them: started once, side by side, until they are told to end.
 //!
 //! Contract: [`up`] starts what does not run, returns when all of it answers, and may be called again; ports and data are kept from one time to the
-//! next. [`down`] ends the processes that `up` started and no others: a process id counts only with the time at which its process began. Everything
+//! next. What is not installed is left out: [`missing`]. [`down`] ends the processes that `up` started and no others: a process id counts only with the time at which its process began. Everything
 //! lies in one folder: a folder for each service with its state and log, `services.json` with what runs, `fastdata.toml` with a catalog for each.
 
 use super::catalog::Catalog;
 use super::minio::{self, S3};
-use super::process::{Life, Process, free_port, is_free, loopback, signal_group, start_time};
+use super::postgres::Database;
+use super::process::{Failed, Life, Process, free_port, is_free, loopback, on_ports, signal_group, start_time};
 use super::{demo, nessie, postgres, reference, required};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -15,6 +16,10 @@ use std::time::{Duration, Instant};
 
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 const WAREHOUSE: &str = "s3://lake/rest";
+/// All of them.
+const NAMES: [&str; 4] = ["minio", "postgres", "rest", "nessie"];
+/// As that of the containers: only this machine reaches the server.
+const DATABASE: Database = Database { user: "fastdata", password: Some("fastdata"), name: "postgres" };
 
 /// A service that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +41,7 @@ impl Service {
         match self.name.as_str() {
             "minio" | "rest" => format!("http://{}", loopback(self.ports.0)),
             "nessie" => nessie::uri(self.ports.0),
-            _ => postgres::uri(self.ports.0),
+            _ => DATABASE.uri(self.ports.0),
         }
     }
 }
@@ -52,7 +57,7 @@ pub fn up(folder: &Path) -> Vec<Service> {
     });
     running.up("postgres", || {
         let programs = postgres::programs()?;
-        Some(Box::new(move |folder: &Path, ports: (u16, u16)| postgres::launch(&programs, folder, ports.0, &[], Life::Detached)))
+        Some(Box::new(move |folder: &Path, ports: (u16, u16)| postgres::launch(&programs, folder, ports.0, &DATABASE, &[], Life::Detached)))
     });
     let store = running.find("minio").map(|minio| store(minio.ports.0));
     if let Some(store) = &store {
@@ -72,6 +77,11 @@ pub fn up(folder: &Path) -> Vec<Service> {
     }
     running.configure(store.as_ref());
     running.services
+}
+
+/// What [`up`] left out, as it, or the object store that it needs, is not installed.
+pub fn missing(services: &[Service]) -> Vec<&'static str> {
+    NAMES.into_iter().filter(|name| services.iter().all(|service| service.name != *name)).collect()
 }
 
 /// Ends what [`up`] started, and says what that was.
@@ -97,7 +107,7 @@ fn store(port: u16) -> S3 {
     S3 { endpoint: format!("http://{}", loopback(port)), authority: None }
 }
 
-type Start<'a> = Box<dyn FnOnce(&Path, (u16, u16)) -> Process + 'a>;
+type Start<'a> = Box<dyn FnMut(&Path, (u16, u16)) -> Result<Process, Failed> + 'a>;
 
 struct Running {
     folder: PathBuf,
@@ -137,27 +147,28 @@ impl Running {
         if self.find(name).is_some() {
             return;
         }
-        let Some(start) = prepare() else { return };
+        let Some(mut start) = prepare() else { return };
         let before = |index: usize| u16::try_from(self.ports.get(name)?.get(index)?.as_u64()?).ok().filter(|port| is_free(*port));
         let ports = (before(0).unwrap_or_else(free_port), before(1).unwrap_or_else(free_port));
         let folder = self.folder.join(name);
         std::fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-        let process = start(&folder, ports);
+        let (ports, process) = on_ports(ports, |ports| start(&folder, ports));
         let started = start_time(process.id()).unwrap_or_else(|| panic!("{name} has ended"));
         self.services.push(Service { name: name.to_owned(), pid: process.id(), started, ports });
         self.ports.insert(name.to_owned(), json!([ports.0, ports.1]));
         self.write();
+        process.release();
     }
 
     fn make_tables(&self, store: &S3) {
         if let Some(service) = self.find("postgres") {
-            demo::register_sql(&service.address(), "postgres", &demo::put_table(store, demo::BUCKET, "postgres"));
+            demo::make_sql(store, &service.address(), "postgres", "postgres");
         }
         if let Some(service) = self.find("rest") {
-            demo::register(&reference::catalog(service.ports.0), &demo::put_table(store, demo::BUCKET, "rest"));
+            demo::make(store, &reference::catalog(service.ports.0), "rest");
         }
         if let Some(service) = self.find("nessie") {
-            demo::register(&nessie::catalog(service.ports.0), &demo::put_table(store, demo::BUCKET, "nessie"));
+            demo::make(store, &nessie::catalog(service.ports.0), "nessie");
         }
     }
 
@@ -199,10 +210,10 @@ fn read_service(value: &Value) -> Option<Service> {
     })
 }
 
-/// Puts the demo table into a store and two catalogs that somebody else runs.
+/// Puts the demo table into a store and two catalogs that somebody else runs, where they have none.
 pub fn make_tables(store_endpoint: &str, rest: &str, postgres_uri: &str) {
     let store = S3 { endpoint: store_endpoint.trim_end_matches('/').to_owned(), authority: None };
     let catalog = Catalog::new(format!("{}/v1", rest.trim_end_matches('/')), reference::SEPARATOR);
-    demo::register(&catalog, &demo::put_table(&store, demo::BUCKET, "rest"));
-    demo::register_sql(postgres_uri, "postgres", &demo::put_table(&store, demo::BUCKET, "postgres"));
+    demo::make(&store, &catalog, "rest");
+    demo::make_sql(&store, postgres_uri, "postgres", "postgres");
 }
