@@ -43,10 +43,13 @@ class _Settings:
     memory: int | None = None
     threads: int | None = None
     retry_seconds: float | None = None
+    timeout: float | None = None
 
     def open(self, token: str | None) -> _native.Lake:
         if self.uri is None:
-            return _native.Lake.embedded(warehouse=self.warehouse, config=self.config, memory=self.memory, threads=self.threads)
+            return _native.Lake.embedded(
+                warehouse=self.warehouse, config=self.config, memory=self.memory, threads=self.threads, timeout=self.timeout
+            )
         return _native.Lake.served(
             self.uri,
             token=token,
@@ -56,6 +59,7 @@ class _Settings:
             plaintext_token=self.plaintext_token,
             memory=self.memory,
             retry_seconds=self.retry_seconds,
+            timeout=self.timeout,
         )
 
 
@@ -108,6 +112,7 @@ def connect(
     memory: int | str | None = None,
     threads: int | None = None,
     retry_seconds: float | None = None,
+    timeout: float | None = None,
 ) -> Lake:
     """Opens a lake.
 
@@ -118,6 +123,10 @@ def connect(
     (else the variable FASTDATA_TOKEN), `ca`, `certificate` and `key` (PEM files), `retry_seconds` without progress until a broken stream
     is an error, and `plaintext_token=True`, without which a token is not sent over plaintext to another machine. For an embedded lake:
     `config` (a configuration file) and `threads` that decode.
+
+    `timeout` caps in seconds what may be waited for: connecting, each question, each plan, each scan in all (without the time that your program
+    spends between its batches), each batch in training. Then it is `DeadlineExceeded`. Without it, waits end with the deadlines and retries of
+    docs/configuration.md.
     """
     if location is None and config is None:
         location = os.environ.get("FASTDATA_WAREHOUSE") or None
@@ -131,6 +140,7 @@ def connect(
             token=token, ca=ca, certificate=certificate, key=key, plaintext_token=plaintext_token or None, retry_seconds=retry_seconds,
         )  # fmt: skip
     budget = _budget(memory)
+    timeout = _timeout(timeout)
     threads = whole("threads", threads, least=1, most=1024)
     if served:
         assert where is not None
@@ -142,13 +152,16 @@ def connect(
             plaintext_token=plaintext_token,
             memory=budget,
             retry_seconds=retry_seconds,
+            timeout=timeout,
         )
     elif where is not None and where.endswith(".toml"):
         if config is not None:
             raise InvalidRequest("two configuration files", advice="give the .toml file once")
-        settings = _Settings(config=_file("location", where), memory=budget, threads=threads)
+        settings = _Settings(config=_file("location", where), memory=budget, threads=threads, timeout=timeout)
     else:
-        settings = _Settings(warehouse=_directory(where), config=_file("config", config or _found()), memory=budget, threads=threads)
+        settings = _Settings(
+            warehouse=_directory(where), config=_file("config", config or _found()), memory=budget, threads=threads, timeout=timeout
+        )
     lake = Lake._of(settings, token)
     lake._native()
     return lake
@@ -216,6 +229,14 @@ def _budget(memory: int | str | None) -> int | None:
     if amount is not None and amount <= 0:
         raise InvalidRequest(f"memory is {memory!r}", advice='give bytes, or a text such as "512MiB"')
     return amount
+
+
+def _timeout(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < 1e9:
+        raise InvalidRequest(f"timeout is {timeout!r}", advice="give seconds, more than 0, or None for no cap")
+    return float(timeout)
 
 
 class Lake:

@@ -50,10 +50,11 @@ class Lake:
         memory: int | None = None,
         threads: int | None = None,
         moved: bool = False,
+        timeout: float | None = None,
     ) -> Lake:
         """This process reads. Without a warehouse the catalogs of the configuration file (`fastdata.toml` where none is named) are used.
 
-        Budget in bytes. Nothing is contacted; wrong settings are `config` errors.
+        Budget in bytes; `timeout` in seconds. Nothing is contacted; wrong settings are `config` errors.
         """
     @staticmethod
     def served(
@@ -66,6 +67,7 @@ class Lake:
         plaintext_token: bool = False,
         memory: int | None = None,
         retry_seconds: float | None = None,
+        timeout: float | None = None,
     ) -> Lake:
         """Connects to `grpc://HOST:PORT` or `grpc+tls://HOST:PORT`. `memory` bounds what was pulled and not taken, in bytes."""
     memory: int

@@ -36,7 +36,8 @@ pub struct Lake(Here<lake::Lake>);
 #[pymethods]
 impl Lake {
     #[staticmethod]
-    #[pyo3(signature = (*, warehouse=None, config=None, memory=None, threads=None, moved=false))]
+    #[pyo3(signature = (*, warehouse=None, config=None, memory=None, threads=None, moved=false, timeout=None))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of one call")]
     fn embedded(
         py: Python<'_>,
         warehouse: Option<PathBuf>,
@@ -44,7 +45,9 @@ impl Lake {
         memory: Option<u64>,
         threads: Option<usize>,
         moved: bool,
+        timeout: Option<f64>,
     ) -> PyResult<Lake> {
+        let timeout = timeout.map(|seconds| seconds_of("timeout", seconds)).transpose().map_err(raised)?;
         let open = async {
             let environment: Vec<(String, String)> = std::env::vars().collect();
             let overrides = Overrides { config, memory, threads, ..Default::default() };
@@ -53,11 +56,11 @@ impl Lake {
             assemble::engine(&settings, warehouse.as_deref(), Paths::Allowed { moved })
         };
         let engine = wait(py, open)?.map_err(raised)?;
-        Ok(Lake(Here::new(lake::Lake::embedded(engine))))
+        Ok(Lake(Here::new(lake::Lake::embedded(engine).with_timeout(timeout))))
     }
 
     #[staticmethod]
-    #[pyo3(signature = (uri, *, token=None, ca=None, certificate=None, key=None, plaintext_token=false, memory=None, retry_seconds=None))]
+    #[pyo3(signature = (uri, *, token=None, ca=None, certificate=None, key=None, plaintext_token=false, memory=None, retry_seconds=None, timeout=None))]
     #[expect(clippy::too_many_arguments, reason = "keywords of one call")]
     fn served(
         py: Python<'_>,
@@ -69,11 +72,12 @@ impl Lake {
         plaintext_token: bool,
         memory: Option<u64>,
         retry_seconds: Option<f64>,
+        timeout: Option<f64>,
     ) -> PyResult<Lake> {
         let memory = memory.unwrap_or(config::DEFAULT_MEMORY);
-        let retry = retry_seconds.map(Duration::try_from_secs_f64).transpose();
+        let retry = retry_seconds.map(|seconds| seconds_of("retry_seconds", seconds)).transpose().map_err(raised)?;
+        let timeout = timeout.map(|seconds| seconds_of("timeout", seconds)).transpose().map_err(raised)?;
         let connect = async {
-            let retry = retry.map_err(|e| Error::invalid(Stage::Client, format!("retry_seconds: {e}")))?;
             if certificate.is_some() != key.is_some() {
                 return Err(
                     Error::invalid(Stage::Client, "a certificate without its key, or a key without its certificate").advice("give both")
@@ -93,8 +97,8 @@ impl Lake {
             })
         };
         fastdata::allocator::return_early(memory);
-        let client = wait(py, connect)?.map_err(raised)?;
-        Ok(Lake(Here::new(lake::Lake::served(client, memory))))
+        let client = wait(py, lake::within(timeout, "connecting", connect))?.map_err(raised)?;
+        Ok(Lake(Here::new(lake::Lake::served(client, memory).with_timeout(timeout))))
     }
 
     #[getter]
@@ -173,6 +177,11 @@ impl Plan {
         let planned = self.0.get()?;
         wait(py, async { planned.counts().await.map(<[u64]>::to_vec) })?.map_err(raised)
     }
+}
+
+fn seconds_of(name: &str, seconds: f64) -> Result<Duration> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|e| Error::invalid(Stage::Client, format!("{name}: {e}")).advice("give seconds, 0 or more"))
 }
 
 fn last_of(text: &str) -> Result<Last> {

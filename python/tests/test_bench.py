@@ -30,9 +30,9 @@ def minio() -> str:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[str]:
-    """The address of an object store with a bucket `b`."""
+    """The address of an object store with a bucket `bench`."""
     program, address = minio(), f"127.0.0.1:{free_port()}"
-    (tmp_path / "store" / "b").mkdir(parents=True)
+    (tmp_path / "store" / "bench").mkdir(parents=True)
     given = environment(MINIO_ROOT_USER=_USER, MINIO_ROOT_PASSWORD=_PASSWORD, MINIO_BROWSER="off")
     with (tmp_path / "store.log").open("wb") as log:
         line = [program, "server", "--quiet", "--address", address, str(tmp_path / "store")]
@@ -52,7 +52,7 @@ def store(tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_package_is_measured_beside_the_command(store: str, tmp_path: Path) -> None:
-    line = [binary(), "bench", "--endpoint", store, "--bucket", "b", "--scale", "0.001", "--tables", "tpch.lineitem", "--rounds", "1"]
+    line = [binary(), "bench", "--endpoint", store, "--bucket", "bench", "--scale", "0.001", "--tables", "tpch.lineitem", "--rounds", "1"]
     line += ["--latency", "5ms", "--through", "cli,python", "--python", sys.executable, "-o", "json"]
     given = environment(AWS_ACCESS_KEY_ID=_USER, AWS_SECRET_ACCESS_KEY=_PASSWORD, AWS_REGION="us-east-1")
     done = subprocess.run(line, capture_output=True, text=True, timeout=240, cwd=tmp_path, env=given)
@@ -67,7 +67,7 @@ def test_the_package_is_measured_beside_the_command(store: str, tmp_path: Path) 
 
 
 def test_a_python_without_the_package_is_an_error_with_its_words(store: str, tmp_path: Path) -> None:
-    line = [binary(), "bench", "--endpoint", store, "--bucket", "b", "--scale", "0.001", "--tables", "tpch.lineitem", "--through", "python"]
+    line = [binary(), "bench", "--endpoint", store, "--bucket", "bench", "--scale", "0.001", "--tables", "tpch.lineitem", "--through", "python"]
     empty = tmp_path / "python"
     empty.write_text('#!/bin/sh\nhead -c 200000 /dev/zero | tr "\\0" x >&2\necho "No module named fastdata" >&2\nexit 1\n')
     empty.chmod(0o755)

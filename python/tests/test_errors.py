@@ -106,6 +106,8 @@ def test_a_closed_lake_and_closed_batches_say_so(lake: fd.Lake) -> None:
         ({"location": ".", "token": "t"}, fd.InvalidRequest, "takes no token"),
         ({"location": ".", "retry_seconds": 3}, fd.InvalidRequest, "takes no retry_seconds"),
         ({"location": "grpc://127.0.0.1:1", "ca": "-----BEGIN"}, fd.ConfigError, "ca: there is no such file"),
+        ({"location": ".", "timeout": 0}, fd.InvalidRequest, "timeout is 0.*\n.*seconds"),
+        ({"location": "grpc://127.0.0.1:1", "timeout": "5s"}, fd.InvalidRequest, "timeout is '5s'"),
         ({"location": ".", "memory": "much"}, fd.InvalidRequest, "'much'.*\n.*512MiB"),
         ({"location": ".", "memory": 0}, fd.InvalidRequest, "memory is 0"),
         ({"location": ".", "memory": True}, fd.InvalidRequest, "memory is True"),

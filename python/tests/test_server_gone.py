@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import signal
+import socket
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from support import Server
@@ -118,3 +123,41 @@ def test_a_frozen_server_is_noticed_and_waited_for(own_server: Server) -> None:
     own_server.signal(signal.SIGSTOP)
     threading.Timer(2, own_server.signal, (signal.SIGCONT,)).start()
     assert rows + sum(len(batch) for batch in batches) == ROWS
+
+
+def test_a_timeout_caps_what_a_server_that_says_nothing_is_waited_for(own_server: Server) -> None:
+    lake = fd.connect(own_server.url, memory="2MiB", retry_seconds=60, timeout=1.5)
+    scan = lake["tpch.lineitem"].scan(["l_orderkey", "l_comment"])
+    batches, feed = scan.batches(rows=100), scan.lanes(4).epoch(0).batches(100, "uneven")
+    next(batches), next(feed)
+    own_server.signal(signal.SIGSTOP)
+    calls: list[Callable[[], object]] = [
+        lake.tables,
+        lake["tpch.lineitem"].describe,
+        lake["tpch.nation"].scan().to_arrow,
+        scan.count,
+        scan.to_arrow,
+        lambda: list(batches),
+        lambda: list(feed),
+        lambda: fd.connect(own_server.url, timeout=0.7).tables(),
+    ]
+    for call in calls:
+        began = time.monotonic()
+        with pytest.raises(fd.DeadlineExceeded, match=r"timeout of (1\.5s|700ms)") as caught:
+            call()
+        assert time.monotonic() - began < 8 and isinstance(caught.value, TimeoutError) and not caught.value.retryable
+    own_server.signal(signal.SIGCONT)
+    assert fd.connect(own_server.url, timeout=60)["tpch.nation"].scan().to_arrow().num_rows == 25
+
+
+def test_a_timeout_caps_what_a_catalog_that_says_nothing_is_waited_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = tmp_path / "lake.toml"
+        settings.write_text(f'[catalogs.lake]\ntype = "rest"\nuri = "http://127.0.0.1:{silent.getsockname()[1]}"\n')
+        lake = fd.connect(settings, timeout=0.5)
+        for call in (lake.tables, lake["ns.t"].describe, lake["ns.t"].scan().to_arrow):
+            began = time.monotonic()
+            with pytest.raises(fd.DeadlineExceeded, match="timeout of 500ms"):
+                call()
+            assert time.monotonic() - began < 8
+        assert pickle.loads(pickle.dumps(lake)) == lake != fd.connect(settings)

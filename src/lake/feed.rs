@@ -12,6 +12,7 @@ use super::exact::join;
 use super::planned::{LaneMeans, LaneRows, Planned};
 use super::shares::Share;
 use super::steps::{Last, Steps};
+use super::within::within;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use fastdata_types::ahead::ahead;
@@ -23,6 +24,7 @@ use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A batch is held in memory whole.
 const MOST_BATCH_ROWS: usize = 1 << 24;
@@ -53,6 +55,7 @@ pub struct Feed {
     pub steps: Option<Steps>,
     cursor: Cursor,
     batches: BoxStream<'static, Result<Fed>>,
+    timeout: Option<Duration>,
     /// Given back when the feed is dropped, whenever its tasks end.
     _share: Share,
 }
@@ -60,7 +63,7 @@ pub struct Feed {
 impl Feed {
     /// The next batch; `None` behind the last. Safe to drop while it waits.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        let Some(fed) = self.batches.try_next().await? else { return Ok(None) };
+        let Some(fed) = within(self.timeout, "a batch", self.batches.try_next()).await? else { return Ok(None) };
         fed.moved.into_iter().for_each(|(lane, position)| self.cursor.advance(lane, position));
         Ok(Some(fed.batch))
     }
@@ -117,7 +120,7 @@ impl Planned {
         };
         let batches = batches.map_err(explained);
         let batches = ahead(batches, queue, |fed: &Fed| batch_bytes(&fed.batch), "preparing batches".to_owned());
-        Ok(Feed { schema: Arc::clone(self.schema()), stats, steps, cursor, batches, _share: share })
+        Ok(Feed { schema: Arc::clone(self.schema()), stats, steps, cursor, batches, timeout: self.timeout(), _share: share })
     }
 }
 

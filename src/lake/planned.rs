@@ -2,6 +2,7 @@
 
 use super::exact::exact;
 use super::shares::{Share, Shares};
+use super::within::{capped, within};
 use crate::engine::{Engine, Lanes, Means};
 use crate::facts::{self, Answer, Body, Shards, ShardsRequest, integer};
 use arrow::array::RecordBatch;
@@ -21,7 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
 /// A planned scan. Cheap to clone.
@@ -32,6 +33,7 @@ struct Inner {
     of: Of,
     schema: SchemaRef,
     shares: Arc<Shares>,
+    timeout: Option<Duration>,
     counts: OnceCell<Vec<u64>>,
     /// What planning and counting rows asked for, as far as no stream has counted it yet. What planning a served scan took is in its plan.
     uncounted: StatsCollector,
@@ -95,17 +97,17 @@ pub(super) struct LaneRows {
 }
 
 impl Planned {
-    pub(super) fn embedded(engine: Engine, lanes: Lanes, shares: Arc<Shares>) -> Result<Planned> {
+    pub(super) fn embedded(engine: Engine, lanes: Lanes, shares: Arc<Shares>, timeout: Option<Duration>) -> Result<Planned> {
         let schema = lanes.schema()?;
         let uncounted = StatsCollector::default();
         uncounted.add_store(&lanes.plan.report.storage);
-        Ok(Planned(Arc::new(Inner { of: Of::Embedded { engine, lanes }, schema, shares, counts: OnceCell::new(), uncounted })))
+        Ok(Planned(Arc::new(Inner { of: Of::Embedded { engine, lanes }, schema, shares, timeout, counts: OnceCell::new(), uncounted })))
     }
 
-    pub(super) fn served(plan: Plan, shares: Arc<Shares>) -> Planned {
+    pub(super) fn served(plan: Plan, shares: Arc<Shares>, timeout: Option<Duration>) -> Planned {
         let schema = Arc::clone(&plan.schema);
         let (counts, uncounted) = (OnceCell::new(), StatsCollector::default());
-        Planned(Arc::new(Inner { of: Of::Served(plan), schema, shares, counts, uncounted }))
+        Planned(Arc::new(Inner { of: Of::Served(plan), schema, shares, timeout, counts, uncounted }))
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -184,6 +186,10 @@ impl Planned {
         Arc::clone(&self.0.shares)
     }
 
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.0.timeout
+    }
+
     pub(super) fn share(&self) -> Result<Share> {
         self.0.shares.take()
     }
@@ -215,7 +221,7 @@ impl Planned {
             Some(rows) => exact(batches, rows),
             None => batches,
         };
-        Ok(Rows { schema: Arc::clone(self.schema()), stats, batches })
+        Ok(Rows { schema: Arc::clone(self.schema()), stats, batches: capped(batches, self.0.timeout) })
     }
 
     fn started(&self, lanes: Option<Vec<u32>>, stats: Arc<StatsCollector>) -> Result<BoxStream<'static, Result<RecordBatch>>> {
@@ -303,6 +309,6 @@ impl Planned {
                 answer.shards.iter().map(|shard| shard.exact_rows.ok_or_else(uncounted)).collect()
             }
         };
-        self.0.counts.get_or_try_init(count).await.map(Vec::as_slice)
+        within(self.0.timeout, "counting rows", self.0.counts.get_or_try_init(count)).await.map(Vec::as_slice)
     }
 }

@@ -4,9 +4,9 @@ use crate::support::{fail, fastdata, root};
 use fastdata_testkit::services::minio::Minio;
 use std::process::Command;
 
-fn bench(store: &Minio, bucket: &str, folder: &std::path::Path) -> Command {
+fn bench(store: &Minio, bucket: &str, folder: &std::path::Path, latency: &str) -> Command {
     let mut command = fastdata(folder);
-    command.args(["bench", "--endpoint", store.endpoint(), "--bucket", bucket, "--rounds", "1", "--latency", "5ms"]);
+    command.args(["bench", "--endpoint", store.endpoint(), "--bucket", bucket, "--rounds", "1", "--latency", latency]);
     let properties = store.properties();
     command.env("AWS_ACCESS_KEY_ID", &properties["s3.access-key-id"]).env("AWS_SECRET_ACCESS_KEY", &properties["s3.secret-access-key"]);
     command
@@ -18,7 +18,7 @@ fn scans_of_a_store_are_measured_beside_their_ceiling() {
     let folder = tempfile::tempdir().unwrap();
     store.s3().create_bucket("measured");
     let tables = "tpch.lineitem,ml.embeddings";
-    let output = bench(store, "measured", folder.path())
+    let output = bench(store, "measured", folder.path(), "5ms")
         .args(["--scale", "0.002", "--tables", tables, "-o", "json", "--report", "r.json"])
         .output()
         .unwrap();
@@ -50,8 +50,8 @@ fn scans_of_a_store_are_measured_beside_their_ceiling() {
             cpu_seconds += figure("cpu_seconds_per_gb");
         }
     }
-    let shown = bench(store, "measured", folder.path())
-        .args(["--scale", "0.002", "--tables", "ml.embeddings", "--through", "flight", "--latency", "0ms", "-o", "table"])
+    let shown = bench(store, "measured", folder.path(), "0ms")
+        .args(["--scale", "0.002", "--tables", "ml.embeddings", "--through", "flight", "-o", "table"])
         .output()
         .unwrap();
     assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
@@ -66,7 +66,7 @@ fn scans_of_a_store_are_measured_beside_their_ceiling() {
     assert_eq!((&rows[0][1..2], rows[0][4], rows[0].len()), (&["ceiling"][..], "100", 6), "{shown}");
     assert_eq!((rows[1][1], rows[1].len()), ("flight", 9), "{shown}");
     assert!(rows[1][2..].iter().all(|figure| figure.parse::<f64>().is_ok_and(|figure| figure >= 0.0)), "{shown}");
-    let other = bench(store, "measured", folder.path()).args(["--scale", "0.003"]).output().unwrap();
+    let other = bench(store, "measured", folder.path(), "5ms").args(["--scale", "0.003"]).output().unwrap();
     let said = String::from_utf8_lossy(&other.stderr);
     assert!(other.status.code() == Some(2) && said.contains("scale 0.002"), "tables of another scale were measured: {said}");
     // A single run of a small table may take less than the kernel counts.
@@ -79,7 +79,8 @@ fn what_keeps_it_from_measuring_is_named() {
     let (status, said) = fail(folder.path(), &["bench", "--endpoint", "https://127.0.0.1:1", "--bucket", "b"]);
     assert!(status == 2 && said.contains("--endpoint https://127.0.0.1:1") && said.contains("without TLS"), "{said}");
     let Some(store) = Minio::shared() else { return };
-    let output = bench(store, "no-such-bucket", folder.path()).args(["--scale", "0.002", "--tables", "tpch.lineitem"]).output().unwrap();
+    let output =
+        bench(store, "no-such-bucket", folder.path(), "5ms").args(["--scale", "0.002", "--tables", "tpch.lineitem"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.code() == Some(7) && said.contains("--bucket") && !said.contains(&store.properties()["s3.secret-access-key"]),

@@ -149,7 +149,7 @@ fn a_feed_counts_what_its_places_ask_for_once() {
         }
         assert_eq!(both.requests, one_by_one);
         let counting = fed(&planned, Last::Drop).await;
-        assert!(counting.requests > again.requests && counting.rows_decoded == again.rows_decoded, "{counting:?} {again:?}");
+        assert!(counting.requests > again.requests && counting.rows_decoded <= again.rows_decoded, "{counting:?} {again:?}");
     });
 }
 
