@@ -37,7 +37,6 @@ pub struct Lake(Here<lake::Lake>);
 impl Lake {
     #[staticmethod]
     #[pyo3(signature = (*, warehouse=None, config=None, memory=None, threads=None, moved=false, timeout=None))]
-    #[expect(clippy::too_many_arguments, reason = "keywords of one call")]
     fn embedded(
         py: Python<'_>,
         warehouse: Option<PathBuf>,
