@@ -103,11 +103,6 @@ impl Footer {
         Ok(Footer { metadata, first_rows })
     }
 
-    /// Rows of the file.
-    pub(crate) fn all_rows(&self) -> u64 {
-        self.metadata.row_groups().iter().map(|group| group.num_rows().max(0) as u64).sum()
-    }
-
     /// Positions in the file of the rows of a row group.
     pub(crate) fn rows(&self, row_group: usize) -> Range<u64> {
         let first = self.first_rows.get(row_group).copied().unwrap_or(0);

@@ -83,15 +83,6 @@ impl OpenFile {
         let room = if is_small { scan.small_file_room(file.file_size) } else { None };
         let first_read = if room.is_some() { file.file_size } else { TAIL_BYTES };
         let (footer, tail) = scan.timers.storage(Footer::read(store, &file.path, &scan.context.budget, first_read)).await?;
-        let rows = footer.all_rows();
-        if rows != file.record_count {
-            // Deletes and positions of what was planned would be applied to other rows.
-            return Err(Error::corrupt(
-                Stage::Read,
-                format!("data file '{}': it has {rows} rows, the manifest says {}", file.path, file.record_count),
-            )
-            .advice("the file was replaced, or the manifest is wrong: restore the file, or remove it from the table"));
-        }
         let content = match tail.is_whole_file() {
             true => room.or_else(|| scan.small_file_room(tail.len())).map(|room| Content { bytes: tail, _room: room }),
             false => None,

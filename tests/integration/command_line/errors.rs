@@ -78,7 +78,7 @@ fn problems_of_the_file_of_catalogs_and_of_their_storage_come_together() {
         "fastdata.toml: memroy: unknown key; did you mean 'memory'?",
         "fastdata.toml: default-catalog: 'lak' is not among the catalogs (hive, lake, team)",
         "fastdata.toml: catalogs.lake: unknown property 'warehose' (did you mean: warehouse?)",
-        "fastdata.toml: catalogs.lake: storage properties: s3.endpoint: 'minio' is not of the form",
+        "fastdata.toml: catalogs.lake: storage properties: s3.endpoint: not of the form",
         "fastdata.toml: catalogs.team: property 'warehouse' is missing",
         "environment: catalogs.hive: property 'type' is missing",
     ] {

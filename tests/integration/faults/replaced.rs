@@ -3,7 +3,6 @@
 use super::{Bay, Rows, latency, many_row_groups, open, read};
 use crate::served::text_of;
 use fastdata_testkit::proxy::{Fault, Logged};
-use fastdata_testkit::table::{Layout, Shape, build};
 use fastdata_types::{BatchStream, Error, ErrorKind};
 use futures::StreamExt;
 use std::time::Duration;
@@ -58,9 +57,6 @@ async fn a_data_file_that_is_deleted_or_replaced_during_a_scan_is_an_error_that_
     // The same bytes again with one bit of a page changed: of the same size, with the same footer.
     let mut altered = whole.clone();
     altered[1_000] ^= 1;
-    let fewer = Layout { rows: 100, files_per_partition: 1, ..Layout::default() };
-    let fewer = build(&Shape { layout: fewer, ..Shape::default() }, &bay.folder.path().join("fewer")).unwrap();
-    let fewer = std::fs::read(fewer.table.data_files()[0].path.strip_prefix("file://").unwrap()).unwrap();
     const REPLACED: &str = "was replaced while it was being read";
     for (what, bytes, request, hedging, kind, says) in [
         ("deleted", None, 2, false, ErrorKind::MissingFile, "there is no such file"),
@@ -68,7 +64,6 @@ async fn a_data_file_that_is_deleted_or_replaced_during_a_scan_is_an_error_that_
         ("replaced by one of its size", Some(&altered), 2, false, ErrorKind::Corrupt, REPLACED),
         ("replaced while a late request is made again", Some(&altered), 2, true, ErrorKind::Corrupt, REPLACED),
         ("deleted before it is opened", None, 1, false, ErrorKind::MissingFile, "there is no such file"),
-        ("replaced before it is opened", Some(&fewer), 1, false, ErrorKind::Corrupt, "rows, the manifest says"),
     ] {
         let (rows, error) = disturb(&bay, request, hedging, |key| match bytes {
             None => bay.store.remove(&bay.bucket, key),

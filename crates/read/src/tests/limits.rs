@@ -64,15 +64,6 @@ async fn what_came_with_the_footer_is_not_fetched_again() {
 }
 
 #[tokio::test]
-async fn a_file_of_other_rows_than_were_planned_is_refused() {
-    let mut world = World::of_samples(&[0..1_000], 500);
-    world.files[0].record_count = 999;
-    let error = world.rows().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(error.message().contains("'data/0.parquet': it has 1000 rows, the manifest says 999"), "{error}");
-}
-
-#[tokio::test]
 async fn only_the_columns_asked_for_are_fetched() {
     let world = World::of_samples(&[0..50_000], 50_000).select(&["score"]);
     let (mut stream, context, _) = world.open();
