@@ -4,6 +4,7 @@ mod compatibility;
 mod lake;
 mod local;
 mod s3_tables;
+mod s3_tls;
 mod suite;
 mod vended;
 

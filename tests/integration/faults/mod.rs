@@ -10,6 +10,7 @@ mod outage;
 mod replaced;
 mod requests;
 mod shaky;
+mod throttled;
 
 use crate::served::{request, text_of};
 use fastdata::assemble::{self, Paths};

@@ -186,7 +186,12 @@ impl S3 {
     }
 }
 
-/// Whether a property lets somebody in; that a store is not anonymous lets nobody in.
+/// Whether a property opens an S3 store; that none is anonymous, or when a token ends, opens nothing.
 fn lends(name: &str, value: &str) -> bool {
-    is_credential(name) && (name != "s3.anonymous" || value.trim().eq_ignore_ascii_case("true"))
+    is_credential(name)
+        && match name.split_once('.') {
+            Some(("s3" | "client", "anonymous")) => value.trim().eq_ignore_ascii_case("true"),
+            Some(("s3" | "client", name)) => name != "session-token-expires-at-ms",
+            _ => false,
+        }
 }

@@ -227,7 +227,7 @@ async fn what_is_lent_wins_in_either_spelling_and_is_not_mixed_with_what_is_ther
         (&[("s3.access-key-id", "lent"), ("s3.secret-access-key", "x")], Some("lent")),
         (&[("s3.anonymous", "true")], None),
         (&[("s3.anonymous", "false")], Some("test")),
-        (&[("s3.region", "us-east-1")], Some("test")),
+        (&[("s3.region", "us-east-1"), ("s3.session-token-expires-at-ms", "1"), ("adls.account-key", "x")], Some("test")),
     ] {
         let source = Fixed(vec![vended("s3", lent)], Mutex::default());
         let mut scope = StoreScope { credentials: Some(Arc::new(source)), ..scope(&server) };
