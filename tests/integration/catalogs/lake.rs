@@ -7,6 +7,7 @@
 use crate::support::{fastdata, root};
 use fastdata_testkit::door::{Door, DoorOptions, Lending};
 use fastdata_testkit::issuer::Issuer;
+use fastdata_testkit::loud;
 use fastdata_testkit::postgres::{Database, Postgres};
 use fastdata_testkit::services::catalog::Catalog as Rest;
 use fastdata_testkit::services::minio::{self, Minio};
@@ -209,6 +210,7 @@ impl Lake {
             Kind::Postgres => {
                 let postgres = Postgres::start_as(&OWNER)?;
                 postgres.execute(SQL_CATALOG_TABLES);
+                loud::handed_out(READER_PASSWORD);
                 postgres.execute(&format!("CREATE ROLE reader LOGIN PASSWORD '{READER_PASSWORD}'"));
                 postgres.execute("GRANT SELECT ON iceberg_tables, iceberg_namespace_properties TO reader");
                 values.push(("db.example.com:5432", postgres.address().to_string()));

@@ -6,6 +6,7 @@
 
 use super::missing;
 use super::process::{Failed, Life, Process, Program, loopback, on_free_port, state_folder, within};
+use crate::loud;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -106,6 +107,7 @@ pub(super) fn launch(
     let (data, password) = (directory.join("data"), directory.join("password"));
     let user = is_root().then_some(SERVICE_USER);
     let is_new = !data.join("PG_VERSION").exists();
+    database.password.iter().for_each(|password| loud::handed_out(password));
     if is_new && let Some(text) = database.password {
         std::fs::write(&password, text).expect("a password is written");
     }
