@@ -27,6 +27,7 @@ use fastdata_types::store::CredentialSource;
 use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, ETAG, HeaderMap, LAST_MODIFIED};
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
 
@@ -56,6 +57,8 @@ pub(crate) struct S3 {
     pub(crate) properties: Properties,
     pub(crate) credentials: Option<Arc<dyn CredentialSource>>,
     pub(crate) resolved: Arc<Resolved>,
+    /// Retries of renewals that were counted, for all who read through the scope.
+    pub(crate) renewals: Arc<AtomicU64>,
 }
 
 /// One admitted object.

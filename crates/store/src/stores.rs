@@ -80,6 +80,7 @@ impl StoreFactory for Stores {
             properties: scope.properties,
             credentials: scope.credentials,
             resolved: Arc::new(Mutex::new(Recent::new(MOST_SETTINGS))),
+            renewals: Arc::default(),
         };
         Ok(Arc::new(ScopedStore { policy, versions, counters, disk: self.disk.clone(), s3: Arc::new(s3) }))
     }
@@ -102,8 +103,8 @@ impl Counters {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn retried(&self) {
-        self.retries.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn retried(&self, times: u64) {
+        self.retries.fetch_add(times, Ordering::Relaxed);
     }
 
     pub(crate) fn hedged(&self) {

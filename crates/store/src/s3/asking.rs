@@ -10,13 +10,14 @@ use crate::location::path_below;
 use crate::retry::{LEAST_RATE, Retry, Vended, earned};
 use crate::settings::Settings;
 use fastdata_types::error::Result;
-use fastdata_types::store::{VendedCredential, is_credential};
+use fastdata_types::store::{CredentialSource, VendedCredential, is_credential};
 use futures::{FutureExt, StreamExt};
 use object_store::aws::AwsCredential;
 use object_store::client::HttpResponse;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
@@ -137,17 +138,26 @@ impl S3 {
     async fn ready(&self, object: &Object) -> Result<Ready, Fault> {
         let vended = match &self.credentials {
             None => vec![],
-            Some(source) => source.current().await.map_err(Fault::wanting)?,
+            Some(source) => self.lent(source.as_ref()).await.map_err(Fault::wanting)?,
         };
         let settings = self.settings_with(object, &vended)?;
         let credential = settings.credential(&object.bucket, &object.location).await?;
         Ok(Ready { settings, credential })
     }
 
+    /// What is lent now. Requests that the catalog had to be sent again for it count for whoever notices first.
+    async fn lent(&self, source: &dyn CredentialSource) -> Result<Vec<VendedCredential>> {
+        let lent = source.current().await;
+        let so_far = source.retries();
+        let counted = self.renewals.fetch_max(so_far, Ordering::Relaxed);
+        self.counters.retried(so_far.saturating_sub(counted));
+        lent
+    }
+
     /// `used` are the settings of the request that failed.
     pub(super) async fn give_way(&self, fault: Fault, used: &Settings, object: &Object, retry: &mut Retry) -> Result<()> {
         let (fault, vended) = match (&self.credentials, fault) {
-            (Some(source), Fault::Refused(error)) => match source.current().await {
+            (Some(source), Fault::Refused(error)) => match self.lent(source.as_ref()).await {
                 Ok(current) => {
                     let refused = used.properties == self.settings_with(object, &current)?.properties;
                     (Fault::Refused(error), if refused { Vended::Refused(source.as_ref(), current) } else { Vended::Anew })
@@ -158,7 +168,7 @@ impl S3 {
             (None, fault) => (fault, Vended::Never),
         };
         retry.after(fault, used, &object.location, vended).await?;
-        self.counters.retried();
+        self.counters.retried(1);
         Ok(())
     }
 

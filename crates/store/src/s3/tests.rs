@@ -272,7 +272,9 @@ async fn an_object_replaced_between_two_pieces_of_one_read_is_an_error() {
     let store = open(slow);
     server.fail([Fault::Truncate(10), Fault::Hang(Duration::from_secs(5))]);
     let replacing = async {
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        while server.log_length() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         server.put("wh", "f", content(1000));
     };
     let (read, ()) = tokio::join!(store.read_all("s3://wh/f", 1000), replacing);

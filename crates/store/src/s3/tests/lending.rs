@@ -239,6 +239,38 @@ async fn what_is_lent_wins_in_either_spelling_and_is_not_mixed_with_what_is_ther
     }
 }
 
+/// Its catalog had to be asked twice more for each renewal.
+#[derive(Debug, Default)]
+struct Repeating(AtomicU32);
+
+#[async_trait]
+impl CredentialSource for Repeating {
+    async fn current(&self) -> Result<Vec<VendedCredential>> {
+        self.0.fetch_add(2, Ordering::SeqCst);
+        Ok(vec![])
+    }
+
+    fn invalidate(&self, _refused: &[VendedCredential]) {}
+
+    fn retries(&self) -> u64 {
+        self.0.load(Ordering::SeqCst).into()
+    }
+}
+
+#[tokio::test]
+async fn what_a_catalog_had_to_be_asked_again_counts_once_among_all_who_read() {
+    let server = S3Server::start().await;
+    server.put("wh", "f", content(10));
+    let source = Arc::new(Repeating::default());
+    let store = open(StoreScope { credentials: Some(source.clone()), ..scope(&server) });
+    let another = store.counted().unwrap();
+    for reader in [&store, &another, &store] {
+        reader.read_all("s3://wh/f", 10).await.unwrap();
+    }
+    let (first, second) = (store.counters().retries, another.counters().retries);
+    assert!(first > 0 && second > 0 && first + second == source.retries(), "{first} and {second} of {}", source.retries());
+}
+
 /// A refusal is one of what was used, also where that was resolved anew meanwhile.
 #[tokio::test]
 async fn a_refusal_counts_however_many_credentials_are_in_use() {
@@ -259,6 +291,7 @@ async fn a_refusal_counts_however_many_credentials_are_in_use() {
         properties: BTreeMap::new(),
         credentials: Some(source.clone()),
         resolved: Arc::new(Mutex::new(Recent::new(MOST_SETTINGS))),
+        renewals: Arc::default(),
     };
     let object = |key: &str| {
         let location = format!("s3://wh/{key}/f");
