@@ -5,7 +5,15 @@ fastdata=$1
 warehouse=$2
 
 say() { printf '\n\033[1m$ fastdata %s\033[0m\n' "$*"; }
-show() { say "$*"; "$fastdata" "$@"; }
+# As it can be pasted into a shell.
+show() {
+    local shown='' word
+    for word in "$@"; do
+        if [[ "$word" == *[[:space:]]* ]]; then shown+=" \"$word\""; else shown+=" $word"; fi
+    done
+    say "${shown# }"
+    "$fastdata" "$@"
+}
 
 show demo "$warehouse"
 show tables --warehouse "$warehouse"

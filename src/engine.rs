@@ -10,7 +10,7 @@ use fastdata_plan as plan;
 use fastdata_read::{LaneStart, LaneStream, ReadContext, ReadOptions};
 use fastdata_types::access::by_current_names;
 use fastdata_types::arrow_type::arrow_schema;
-use fastdata_types::error::nearest;
+use fastdata_types::error::{edit_distance, nearest};
 use fastdata_types::lanes::{LanePlan, LanePosition};
 use fastdata_types::stats::StatsCollector;
 use fastdata_types::store::StoreCounters;
@@ -163,14 +163,14 @@ impl Engine {
                 Err(e) => e.kind() == ErrorKind::NotFound,
             };
             if nothing && !namespace.is_empty() {
-                let known = catalog.namespaces().await?;
+                let known = catalog.namespaces().await.map_err(|e| of_catalog(name, e))?;
                 if !known.iter().any(|known| known.starts_with(&namespace)) {
                     others.extend(known.iter().map(|known| known.join(".")));
                     continue;
                 }
             }
             exists = true;
-            listed.extend(tables?.into_iter().map(|table| ListedTable {
+            listed.extend(tables.map_err(|e| of_catalog(name, e))?.into_iter().map(|table| ListedTable {
                 catalog: name.clone(),
                 reference: self.reference(name, &table),
                 name: table,
@@ -207,12 +207,26 @@ impl Engine {
                 .advice("write namespace.table, or ./path for a table directory; `fastdata tables` lists what there is"));
         };
         let name = TableName { namespace: parts, name };
-        let state = catalog.load(&name).await?;
+        let state = catalog.load(&name).await.map_err(|e| self.perhaps_of_another(&name, e))?;
         // What is not granted was not loaded.
         let grant = self.access.grant(catalog_name, &name);
         let grant = grant.ok_or_else(|| Error::internal(Stage::Request, format!("table '{reference}' was loaded without a grant")))?;
         let asked = state.store.counters();
         Ok(Loaded::new(state, grant, asked))
+    }
+
+    /// A table that is not there, where its first namespace is nearly the name of a catalog.
+    fn perhaps_of_another(&self, name: &TableName, error: Error) -> Error {
+        let first = name.namespace.first().map_or("", String::as_str);
+        let meant = self.catalogs.keys().find(|known| *known != first && edit_distance(first, known) <= 2);
+        match meant.filter(|_| error.kind() == ErrorKind::NotFound) {
+            Some(meant) => {
+                let advice = format!("'{first}' is no configured catalog: did you mean '{meant}'?");
+                let others = error.advice_text().map(|advice| format!("; {advice}")).unwrap_or_default();
+                error.advice(advice + &others)
+            }
+            None => error,
+        }
     }
 
     /// The first part is a catalog only if one of that name is configured.
@@ -236,9 +250,9 @@ impl Engine {
         }
         let known: Vec<&str> = self.catalogs.keys().map(String::as_str).collect();
         let near = nearest(&parts[0], known.iter().copied());
-        let hint = if near.is_empty() { &known } else { &near };
+        let meant = if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) };
         Err(Error::not_found(Stage::Request, format!("'{}' is no configured catalog and there is no default one", parts[0]))
-            .advice(format!("start the name with one of: {}; or set default-catalog", hint.join(", "))))
+            .advice(format!("{meant}start the name with one of: {}; or set default-catalog", known.join(", "))))
     }
 
     /// The snapshot and schema that a request chooses now.
@@ -464,6 +478,11 @@ pub fn is_path(reference: &str) -> bool {
         || (reference.contains('/') && !reference.contains('"'))
         || reference.ends_with(".metadata.json")
         || reference.ends_with(".metadata.json.gz")
+}
+
+/// An error of one catalog among several, which it names.
+fn of_catalog(name: &str, error: Error) -> Error {
+    if error.message().contains(&format!("catalog '{name}'")) { error } else { error.context(format!("catalog '{name}'")) }
 }
 
 fn unknown_namespace(wanted: &str, known: &[String]) -> Error {

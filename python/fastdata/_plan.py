@@ -166,7 +166,7 @@ class ScanStats(Facts):
             ("decoded", f"{number(facts['rows_decoded'])} rows, {less}"),
             ("read", f"{number(facts['files_read'])} files, {number(facts['row_groups_read'])} row groups ({pruned})"),
             ("storage", f"{size(facts['bytes_fetched'])} in {number(facts['requests'])} requests, {again}"),
-            ("time", f"{duration(facts['total_us'])} in all, the first batch after {duration(facts['first_batch_us'])}: {times}"),
+            ("time", f"{duration(facts['total_us'])} to read, the first batch after {duration(facts['first_batch_us'])}: {times}"),
         ]
 
     _title = "Scan statistics"

@@ -140,7 +140,7 @@ pub enum Command {
     Token(TokenArgs),
     /// Make a warehouse with example tables
     Demo(DemoArgs),
-    /// Check configuration, catalogs, credentials and one small read
+    /// Check configuration, catalogs, credentials and a small read from each catalog
     Doctor(DoctorArgs),
     /// Measure scans from an object store, through a proxy with a latency and a bandwidth
     Bench(BenchArgs),

@@ -29,7 +29,7 @@ use surface::Surface;
 
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// The object store, http://HOST:PORT; credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+    /// The object store, http://HOST:PORT; credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The tables are made in --warehouse, or in ./bench-warehouse
     #[arg(long, value_name = "URL")]
     pub endpoint: String,
     /// A bucket that is there; files of the tables are put into it once

@@ -1,4 +1,4 @@
-//! `doctor`: configuration, the files and rules of a server, catalogs, credentials and one small read, each with what to do when it fails.
+//! `doctor`: configuration, the files and rules of a server, catalogs, credentials and a small read from each catalog, with what to do when one fails.
 
 use super::args::{Common, DoctorArgs};
 use super::output::print;
@@ -135,21 +135,19 @@ async fn check_engine(engine: &Engine, args: &DoctorArgs, checks: &mut Checks) -
         )?;
         return Ok(());
     }
-    let mut first_table = None;
+    let mut tables_read: Vec<String> = args.table.iter().cloned().collect();
     for (name, catalog) in engine.catalogs() {
         let reached = catalog.check().await;
         if !checks.report(&format!("catalog {name}"), reached)? {
             continue;
         }
         let listed = catalog.list(None).await;
-        if let Ok(tables) = &listed
-            && let Some(table) = tables.first()
-        {
-            first_table.get_or_insert_with(|| format!("{name}.{table}"));
+        if let (Ok(tables), None) = (&listed, &args.table) {
+            tables_read.extend(tables.first().map(|table| format!("{name}.{table}")));
         }
         checks.report(&format!("tables of {name}"), listed.map(|tables| format!("{} tables", tables.len())))?;
     }
-    if let Some(table) = args.table.clone().or(first_table) {
+    for table in tables_read {
         let started = Instant::now();
         let outcome =
             small_read(engine, &table).await.map(|rows| format!("{rows} rows in {}", text::micros(started.elapsed().as_micros() as u64)));

@@ -157,7 +157,7 @@ async fn interrupts() {
 async fn deadline(timeout: Duration, given_by: &'static str) {
     tokio::time::sleep(timeout).await;
     let error = Error::new(ErrorKind::DeadlineExceeded, Stage::Request, format!("not done after {given_by} {timeout:?}"))
-        .advice("give a longer --timeout, or read less: --where, --select, --limit");
+        .advice("give a longer --timeout, or read less: --where, --select, --limit; FASTDATA_LOG=debug shows what is waited for");
     end(&error);
 }
 

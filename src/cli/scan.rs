@@ -191,7 +191,7 @@ fn print_stats(out: &mut impl Write, stats: &ScanStats) {
         (
             "time",
             format!(
-                "{} in all, the first batch after {}: planning {}; over all threads: storage {}, decode {}, filter {}, deletes {}; output {}",
+                "{} to read, the first batch after {}; before that, planning {}; over all threads: storage {}, decode {}, filter {}, deletes {}; output {}",
                 text::micros(stats.total_us),
                 text::micros(stats.first_batch_us),
                 text::micros(stats.planning_us),

@@ -7,6 +7,8 @@ use std::process::Command;
 fn bench(store: &Minio, bucket: &str, folder: &std::path::Path, latency: &str) -> Command {
     let mut command = fastdata(folder);
     command.args(["bench", "--endpoint", store.endpoint(), "--bucket", bucket, "--rounds", "1", "--latency", latency]);
+    // What the environment says of another store is not meant.
+    command.env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1").env("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
     let properties = store.properties();
     command.env("AWS_ACCESS_KEY_ID", &properties["s3.access-key-id"]).env("AWS_SECRET_ACCESS_KEY", &properties["s3.secret-access-key"]);
     command
@@ -83,9 +85,17 @@ fn what_keeps_it_from_measuring_is_named() {
         bench(store, "no-such-bucket", folder.path(), "5ms").args(["--scale", "0.002", "--tables", "tpch.lineitem"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        output.status.code() == Some(7) && said.contains("--bucket") && !said.contains(&store.properties()["s3.secret-access-key"]),
+        output.status.code() == Some(4) && said.contains("--bucket") && !said.contains(&store.properties()["s3.secret-access-key"]),
         "{said}"
     );
+    store.s3().create_bucket("refused");
+    for (secret, status, named) in [(Some("wrong"), 5, "does not take the credentials"), (None, 2, "AWS_SECRET_ACCESS_KEY is not set")] {
+        let mut command = bench(store, "refused", folder.path(), "5ms");
+        command.args(["--scale", "0.002", "--tables", "tpch.lineitem"]).env_remove("AWS_SECRET_ACCESS_KEY");
+        let output = command.envs(secret.map(|secret| ("AWS_SECRET_ACCESS_KEY", secret))).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(status) && said.contains(named), "{status}: {said}");
+    }
 }
 
 /// docs/performance.md shows the figures of the committed run, and no others.

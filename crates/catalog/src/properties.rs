@@ -2,7 +2,7 @@
 //!
 //! Contract: every problem is collected and reported at once, by key, never with a value that may be a secret.
 
-use fastdata_types::error::nearest;
+use fastdata_types::error::{edit_distance, nearest};
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use std::collections::BTreeMap;
 
@@ -49,9 +49,30 @@ const FOREIGN: [&str; 13] = [
 const FOREIGN_PREFIXES: [&str; 8] = ["cache.", "table-default.", "table-override.", "jdbc.", "hadoop.", "hive.", "rest.", "io."];
 /// Passed on to the store as they stand.
 const STORAGE_PREFIXES: [&str; 6] = ["s3.", "client.", "gcs.", "adls.", "hdfs.", "fs."];
+/// Those that the store reads: another that is spelt nearly so is a slip, not a setting of another client.
+const STORAGE: [&str; 13] = [
+    "s3.endpoint",
+    "s3.region",
+    "s3.path-style-access",
+    "s3.access-key-id",
+    "s3.secret-access-key",
+    "s3.session-token",
+    "s3.anonymous",
+    "s3.connect-timeout",
+    "s3.request-timeout",
+    "client.region",
+    "client.access-key-id",
+    "client.secret-access-key",
+    "client.session-token",
+];
 /// Of our own, for the store too: only the configuration sets these, no server.
 const OWN_STORAGE: [&str; 3] = ["fastdata.s3.instance-credentials", "fastdata.s3.retry-timeout", "fastdata.s3.hedging"];
 const OWN_PREFIXES: [&str; 2] = ["header.", "glue."];
+
+/// Whether a key is that other one, but for two letters at most.
+fn is_slip(key: &str, other: &str) -> bool {
+    edit_distance(key, other) <= 2
+}
 
 /// A property that configures storage or its credentials, from whoever sets it.
 pub fn is_storage(key: &str) -> bool {
@@ -71,8 +92,9 @@ impl Properties {
             let known = [&OWN[..], &OWN_STORAGE].concat().contains(&key.as_str())
                 || FOREIGN.contains(&key.as_str())
                 || [&STORAGE_PREFIXES[..], &FOREIGN_PREFIXES, &OWN_PREFIXES].concat().iter().any(|prefix| key.starts_with(prefix));
-            if !known {
-                let near = nearest(key, [&OWN[..], &OWN_STORAGE].concat());
+            let near = nearest(key, [&OWN[..], &OWN_STORAGE, &STORAGE].concat());
+            let is_read = [&OWN[..], &OWN_STORAGE, &STORAGE].concat().contains(&key.as_str());
+            if !known || (!is_read && near.first().is_some_and(|near| is_slip(key, near))) {
                 let hint = if near.is_empty() { String::new() } else { format!(" (did you mean: {}?)", near.join(", ")) };
                 problems.push(format!("unknown property '{key}'{hint}"));
             }
@@ -189,6 +211,18 @@ mod tests {
             let properties = Properties::new("lake", BTreeMap::from([(key.to_owned(), "true".to_owned())]));
             properties.finish().unwrap();
             assert!(properties.storage().contains_key(key) && !is_storage(key), "{key}");
+        }
+        for (slip, meant) in [
+            ("s3.endpont", "s3.endpoint"),
+            ("client.regoin", "client.region"),
+            ("jdbc.usr", "jdbc.user"),
+            ("rest.client.conection-timeout-ms", "rest.client.connection-timeout-ms"),
+        ] {
+            let message = Properties::new("lake", BTreeMap::from([(slip.to_owned(), "x".to_owned())])).finish().unwrap_err();
+            assert!(message.message().contains(&format!("unknown property '{slip}' (did you mean: {meant}")), "{message}");
+        }
+        for key in ["s3.acl", "s3.sse.type", "s3.signer.uri", "jdbc.useSSL", "rest.client.max-retries", "client.factory", "fs.defaultFS"] {
+            Properties::new("lake", BTreeMap::from([(key.to_owned(), "x".to_owned())])).finish().unwrap();
         }
         let properties = Properties::new("lake", BTreeMap::from([("fastdata.s3.retry-timout".to_owned(), "4".to_owned())]));
         assert!(properties.finish().unwrap_err().message().contains("did you mean: fastdata.s3.retry-timeout"));

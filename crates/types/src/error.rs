@@ -288,14 +288,19 @@ pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Ve
     let mut scored: Vec<(usize, &str)> = names
         .into_iter()
         .take(10_000)
-        .map(|name| (edit_distance(&wanted, &name.to_lowercase().chars().take(64).collect::<Vec<_>>()), name))
+        .map(|name| (distance(&wanted, &name.to_lowercase().chars().take(64).collect::<Vec<_>>()), name))
         .filter(|(distance, name)| *distance <= 1 + name.len().max(wanted.len()) / 2)
         .collect();
     scored.sort();
     scored.into_iter().take(3).map(|(_, name)| name).collect()
 }
 
-fn edit_distance(a: &[char], b: &[char]) -> usize {
+/// Letters to change, add or take away between two short names.
+pub fn edit_distance(a: &str, b: &str) -> usize {
+    distance(&a.chars().collect::<Vec<_>>(), &b.chars().collect::<Vec<_>>())
+}
+
+fn distance(a: &[char], b: &[char]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, ca) in a.iter().enumerate() {
         let mut diagonal = row[0];

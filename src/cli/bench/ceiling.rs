@@ -1,7 +1,7 @@
 //! What the proxy gives to a client that does nothing with the bytes: ranges of every object, many at a time.
 
 use super::failed;
-use super::site::{Object, Site, unreachable_store};
+use super::site::{Object, Site, refused_by_store};
 use fastdata_types::Result;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, ObjectStore};
@@ -23,9 +23,9 @@ pub async fn measure(site: &Site, endpoint: &str, objects: &[Object]) -> Result<
             let client = &client;
             async move {
                 let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-                let mut body = client.get_opts(&object.key, options).await.map_err(|e| unreachable_store(&e))?.into_stream();
+                let mut body = client.get_opts(&object.key, options).await.map_err(|e| refused_by_store(&e))?.into_stream();
                 let mut bytes = 0;
-                while let Some(chunk) = body.try_next().await.map_err(|e| unreachable_store(&e))? {
+                while let Some(chunk) = body.try_next().await.map_err(|e| refused_by_store(&e))? {
                     bytes += chunk.len() as u64;
                 }
                 Ok::<_, fastdata_types::Error>(bytes)

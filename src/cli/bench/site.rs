@@ -60,15 +60,25 @@ impl Site {
         Ok(site)
     }
 
-    /// A client of the bucket at this endpoint.
+    /// A client of the bucket at this endpoint, whatever the environment says of another.
     pub fn client(&self, endpoint: &str) -> Result<AmazonS3> {
-        AmazonS3Builder::from_env()
+        let credential = |name: &str| {
+            std::env::var(name).map_err(|_| {
+                Error::invalid(Stage::Config, format!("{name} is not set"))
+                    .advice("export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the credentials of the store at --endpoint")
+            })
+        };
+        let mut client = AmazonS3Builder::new()
+            .with_access_key_id(credential("AWS_ACCESS_KEY_ID")?)
+            .with_secret_access_key(credential("AWS_SECRET_ACCESS_KEY")?)
             .with_endpoint(endpoint)
             .with_allow_http(true)
             .with_bucket_name(&self.bucket)
-            .with_region(&self.region)
-            .build()
-            .map_err(|e| unreachable_store(&e))
+            .with_region(&self.region);
+        if let Ok(token) = std::env::var("AWS_SESSION_TOKEN") {
+            client = client.with_token(token);
+        }
+        client.build().map_err(|e| refused_by_store(&e))
     }
 
     async fn copy(&self, endpoint: &str) -> Result<()> {
@@ -84,11 +94,11 @@ impl Site {
                     let there = match client.head(&key).await {
                         Ok(there) => Some(there.size),
                         Err(object_store::Error::NotFound { .. }) => None,
-                        Err(e) => return Err(unreachable_store(&e)),
+                        Err(e) => return Err(refused_by_store(&e)),
                     };
                     if there != Some(size) {
                         let bytes = tokio::fs::read(&path).await.map_err(|e| failed(&path.display().to_string(), &e))?;
-                        client.put(&key, bytes.into()).await.map_err(|e| unreachable_store(&e))?;
+                        client.put(&key, bytes.into()).await.map_err(|e| refused_by_store(&e))?;
                     }
                     bar.inc(1);
                     Ok(())
@@ -177,7 +187,18 @@ fn address(endpoint: &str) -> Result<SocketAddr> {
     })
 }
 
-pub fn unreachable_store(cause: &object_store::Error) -> Error {
-    Error::new(ErrorKind::Unavailable, Stage::Store, format!("the object store: {cause}"))
+/// What the store at `--endpoint` did not give or take.
+pub fn refused_by_store(cause: &object_store::Error) -> Error {
+    let (kind, what) = match cause {
+        object_store::Error::NotFound { .. } => {
+            (ErrorKind::MissingFile, "the bucket of --bucket, or an object in it, is not there".to_owned())
+        }
+        object_store::Error::Unauthenticated { .. } => (ErrorKind::Unauthenticated, "it does not take the credentials".to_owned()),
+        object_store::Error::PermissionDenied { .. } => {
+            (ErrorKind::Unauthenticated, "it does not take the credentials, or they may not do this".to_owned())
+        }
+        other => (ErrorKind::Unavailable, other.to_string()),
+    };
+    Error::new(kind, Stage::Store, format!("the object store: {what}"))
         .advice("check --endpoint, that the bucket of --bucket is there, and AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 }

@@ -1,7 +1,7 @@
 //! What the command shows of tables without their rows, and what `doctor` and `--help` say.
 
 use super::warehouse;
-use crate::support::{root, run, succeed};
+use crate::support::{fail, root, run, succeed};
 use std::path::Path;
 
 #[test]
@@ -74,6 +74,39 @@ fn doctor_passes_on_the_demo_and_says_what_to_do_where_nothing_is() {
     let text = format!("{}{}", String::from_utf8_lossy(&bad.stdout), String::from_utf8_lossy(&bad.stderr));
     assert!(text.contains("FAIL") && text.contains("demo"), "{text}");
     assert_eq!(bad.status.code(), Some(2));
+}
+
+/// Two catalogs over the demo's tables.
+fn two_catalogs() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let demo = warehouse().join("w").canonicalize().unwrap();
+    let catalog = |name: &str, uri: &str| {
+        format!("[catalogs.{name}]\ntype = \"sql\"\nuri = \"sqlite:///{uri}\"\nwarehouse = \"{}\"\n", demo.display())
+    };
+    let good = catalog("lake", &format!("{}/catalog.db", demo.display()));
+    std::fs::write(directory.path().join("fastdata.toml"), format!("default-catalog = \"lake\"\n{good}{}", catalog("another", "/none.db")))
+        .unwrap();
+    directory
+}
+
+#[test]
+fn doctor_reads_from_every_catalog_and_others_say_which_one_failed() {
+    let directory = two_catalogs();
+    let settings = std::fs::read_to_string(directory.path().join("fastdata.toml")).unwrap();
+    let doctor = run(directory.path(), &["doctor"]);
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("FAIL  catalog another") && said.contains("ok    read lake."), "{said}");
+    let (status, said) = fail(directory.path(), &["tables"]);
+    assert!(status != 0 && said.contains("catalog 'another'"), "{said}");
+    let (_, said) = fail(directory.path(), &["count", "lkae.demo.events"]);
+    assert!(said.contains("'lkae' is no configured catalog: did you mean 'lake'?"), "{said}");
+    std::fs::write(
+        directory.path().join("fastdata.toml"),
+        settings.replace("/none.db", &format!("{}/catalog.db", warehouse().join("w").canonicalize().unwrap().display()).as_str()[1..]),
+    )
+    .unwrap();
+    let said = succeed(directory.path(), &["doctor"]);
+    assert!(said.contains("ok    read lake.") && said.contains("ok    read another."), "{said}");
 }
 
 #[test]

@@ -98,7 +98,10 @@ impl Http {
             let request =
                 build().build().map_err(|e| Error::internal(Stage::Catalog, "a request cannot be made").source(e.without_url()))?;
             let server = request.url().origin().ascii_serialization();
+            let (asked, sent_at) = (format!("{} {}", request.method(), request.url().path()), Instant::now());
             let sent = self.client.execute(request).await;
+            let status = sent.as_ref().map(|response| response.status().as_u16()).ok();
+            tracing::debug!(server, asked, status, ms = sent_at.elapsed().as_millis() as u64, "asked the catalog");
             let asked_pause = sent.as_ref().ok().and_then(|response| retry_after(response.headers()));
             let (answer, fault) = match sent {
                 Ok(response) => {

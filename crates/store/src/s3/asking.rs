@@ -6,7 +6,7 @@
 
 use super::{Object, S3};
 use crate::http::{self, Asked, Fault};
-use crate::location::path_below;
+use crate::location::{path_below, shown};
 use crate::retry::{LEAST_RATE, Retry, Vended, earned};
 use crate::settings::Settings;
 use fastdata_types::error::Result;
@@ -19,7 +19,7 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// An answer whose body has yet to arrive.
@@ -97,10 +97,12 @@ impl S3 {
                 self.counters.requested();
                 http::send(&self.network.clients, &settings, credential.as_deref(), &object.location, &object.bucket, asked)
             };
+            let sent_at = Instant::now();
             let answered = match settings.hedges {
                 true => settings.peer.hedged(attempt, || self.counters.hedged()).await,
                 false => settings.peer.alone(attempt()).await,
             };
+            log(object, asked, &answered, sent_at.elapsed());
             match answered {
                 Ok(response) => return Ok(Answer { response, settings, _permit: permit }),
                 Err(fault) => {
@@ -194,6 +196,18 @@ impl S3 {
         };
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner).get_or_make(|known| *known == properties, make)
     }
+}
+
+/// What was asked and answered, for `FASTDATA_LOG=debug`.
+fn log(object: &Object, asked: &Asked<'_>, answered: &Result<HttpResponse, Fault>, took: Duration) {
+    let status = answered.as_ref().map(|response| response.status().as_u16()).ok();
+    let fault = match answered {
+        Ok(_) => None,
+        Err(Fault::Passing { cause, .. }) => Some(shown(cause)),
+        Err(Fault::Final(error) | Fault::Refused(error) | Fault::Wanting(error)) => Some(error.message().to_owned()),
+    };
+    let (method, location, range) = (asked.method.as_str(), shown(&object.location), asked.range.as_deref());
+    tracing::debug!(method, location, range, status, fault, ms = took.as_millis() as u64, "asked the store");
 }
 
 /// Whether a property opens an S3 store; that none is anonymous, or when a token ends, opens nothing.
