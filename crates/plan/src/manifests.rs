@@ -19,10 +19,12 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Manifests fetched and decoded at once.
-const CONCURRENT: usize = 16;
+/// Manifests fetched and decoded at once: from a near and from a far store, where each costs a round trip and now and then two.
+const CONCURRENT: (usize, usize) = (16, 64);
+/// Of those that are larger than this, no more at once than from a near store.
+const SMALL_BYTES: u64 = 1 << 20;
 /// Most manifests are far below this; larger ones are fetched one at a time.
 const ORDINARY_BYTES: u64 = 16 << 20;
 const MAX_BYTES: u64 = 256 << 20;
@@ -47,6 +49,7 @@ pub(crate) struct Reading {
     /// Decodes manifests.
     pub pool: Arc<rayon::ThreadPool>,
     pub pruner: Option<Pruner>,
+    not_small: Semaphore,
     one_large: Semaphore,
     entries: AtomicU64,
     files: AtomicU64,
@@ -63,7 +66,15 @@ pub(crate) struct DataManifest {
 
 impl Reading {
     pub fn new(table: Arc<TableState>, pool: Arc<rayon::ThreadPool>, pruner: Option<Pruner>) -> Self {
-        Reading { table, pool, pruner, one_large: Semaphore::new(1), entries: AtomicU64::new(0), files: AtomicU64::new(0) }
+        Reading {
+            table,
+            pool,
+            pruner,
+            not_small: Semaphore::new(CONCURRENT.0),
+            one_large: Semaphore::new(1),
+            entries: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+        }
     }
 
     /// The manifests of a snapshot, as listed.
@@ -74,7 +85,7 @@ impl Reading {
                 if snapshot.key_id.is_some() {
                     return Err(self.encrypted("manifest list", location));
                 }
-                let bytes = self.fetch(location).await?;
+                let (bytes, _turn) = self.fetch(location, None).await?;
                 let location = location.clone();
                 on_pool(&self.pool, move || list::read(&location, &bytes)).await.map_err(|e| self.name_table(e))
             }
@@ -95,18 +106,20 @@ impl Reading {
         listed: Vec<Listed>,
         decode: impl Fn(&Reading, &Listed, &[u8]) -> Result<T> + Copy + Send + 'static,
     ) -> Result<Vec<T>> {
+        let is_far = listed.first().is_some_and(|listed| self.table.store.is_far(&listed.manifest.path));
+        let concurrent = if is_far { CONCURRENT.1 } else { CONCURRENT.0 };
         let jobs = listed.into_iter().map(|listed| {
             let reading = Arc::clone(self);
             async move {
                 if listed.manifest.encrypted {
                     return Err(reading.encrypted("manifest", &listed.manifest.path));
                 }
-                let bytes = reading.fetch(&listed.manifest.path).await?;
+                let (bytes, _turn) = reading.fetch(&listed.manifest.path, listed.manifest.stated_length).await?;
                 let decoding = Arc::clone(&reading);
                 on_pool(&reading.pool, move || decode(&decoding, &listed, &bytes)).await.map_err(|e| reading.name_table(e))
             }
         });
-        futures::stream::iter(jobs).buffered(CONCURRENT).try_collect().await
+        futures::stream::iter(jobs).buffered(concurrent).try_collect().await
     }
 
     /// A file that its metadata says needs a key (spec "Snapshots" and "Manifest Lists").
@@ -122,16 +135,23 @@ impl Reading {
         }
     }
 
-    /// The whole file. The length that the list states is not relied on.
-    async fn fetch(&self, location: &str) -> Result<Bytes> {
+    /// The whole file, and the turn that it was read in, to be kept as long as its bytes. The length that the list states is not relied on.
+    async fn fetch(&self, location: &str, stated_length: Option<u64>) -> Result<(Bytes, Option<SemaphorePermit<'_>>)> {
         let store = &self.table.store;
+        let closed = |_| Error::internal(Stage::Plan, "the turn for large manifests was closed");
+        if stated_length.is_some_and(|length| length <= SMALL_BYTES) {
+            match store.read_all(location, SMALL_BYTES).await {
+                Err(e) if e.kind() == ErrorKind::LimitExceeded => {}
+                other => return Ok((other?, None)),
+            }
+        }
+        let turn = self.not_small.acquire().await.map_err(closed)?;
         match store.read_all(location, ORDINARY_BYTES).await {
             Err(e) if e.kind() == ErrorKind::LimitExceeded => {
-                let _turn =
-                    self.one_large.acquire().await.map_err(|_| Error::internal(Stage::Plan, "the turn for large manifests was closed"))?;
-                store.read_all(location, MAX_BYTES).await
+                let _turn = self.one_large.acquire().await.map_err(closed)?;
+                Ok((store.read_all(location, MAX_BYTES).await?, Some(turn)))
             }
-            other => other,
+            other => Ok((other?, Some(turn))),
         }
     }
 

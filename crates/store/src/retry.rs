@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 const MOST_CONNECTS: u32 = 8;
 /// Half of what follows the first fault, so that a store which fails now and then costs hardly more than another round trip.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Bytes a second. What comes more slowly would never end.
 pub(crate) const LEAST_RATE: u64 = 1 << 10;
@@ -117,7 +117,7 @@ impl Retry {
 /// a third, keeps many readers from coming back together.
 fn pause(failures: u32, asked: Option<Duration>) -> Duration {
     let random = (RandomState::new().hash_one(failures) % 1024) as f64 / 1024.0;
-    let own = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
+    let own = FIRST_PAUSE.saturating_mul(1 << failures.min(12)).min(LONGEST_PAUSE);
     let asked = asked.unwrap_or_default().min(LONGEST_PAUSE);
     let granted = (asked + asked / 2).min(LONGEST_PAUSE);
     own.mul_f64(0.5 + random / 2.0).max(granted.mul_f64((2.0 + random) / 3.0))
@@ -146,7 +146,7 @@ mod tests {
     fn pauses_begin_small_grow_and_are_no_shorter_for_what_the_store_asks() {
         let milliseconds = |from, until| Duration::from_millis(from)..=Duration::from_millis(until);
         for asked in [None, Some(0)] {
-            for (failures, range) in [(1, milliseconds(5, 10)), (4, milliseconds(40, 80)), (30, milliseconds(2500, 5000))] {
+            for (failures, range) in [(1, milliseconds(2, 4)), (4, milliseconds(16, 32)), (30, milliseconds(2500, 5000))] {
                 let (shortest, longest) = pauses(failures, asked);
                 assert!(range.contains(&shortest) && range.contains(&longest), "{failures} {asked:?}: {shortest:?} {longest:?}");
                 assert!(longest > shortest.mul_f64(1.5), "{shortest:?} {longest:?}");
@@ -157,7 +157,7 @@ mod tests {
             assert!(range.contains(&shortest) && range.contains(&longest), "{asked}: {shortest:?} {longest:?}");
             assert!(longest > shortest.mul_f64(1.3), "{asked}: {shortest:?} {longest:?}");
         }
-        assert!(pauses(10, Some(1)).0 >= Duration::from_millis(2500), "our own is longer");
+        assert!(pauses(12, Some(1)).0 >= Duration::from_millis(2500), "our own is longer");
     }
 
     #[test]

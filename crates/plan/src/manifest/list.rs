@@ -16,7 +16,8 @@ const EXISTING_FILES: usize = 6;
 const PARTITIONS: usize = 7;
 const FIRST_ROW_ID: usize = 8;
 const KEY_METADATA: usize = 9;
-const SLOTS: usize = 10;
+const LENGTH: usize = 10;
+const SLOTS: usize = 11;
 
 /// Spec "Manifest Lists". The counts have had two names.
 static MANIFEST_FILE: [Wanted; SLOTS] = [
@@ -30,6 +31,7 @@ static MANIFEST_FILE: [Wanted; SLOTS] = [
     Wanted { id: 507, names: &["partitions"], want: Want::Span(PARTITIONS) },
     Wanted { id: 520, names: &["first_row_id"], want: Want::Long(FIRST_ROW_ID) },
     Wanted { id: 519, names: &["key_metadata"], want: Want::Bytes(KEY_METADATA) },
+    Wanted { id: 501, names: &["manifest_length"], want: Want::Long(LENGTH) },
 ];
 
 /// Spec "Manifest Lists", `field_summary`.
@@ -52,6 +54,8 @@ const MAX_SUMMARY_BYTES: usize = 64 << 20;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ManifestFile {
     pub path: String,
+    /// Its size in bytes as the list has it, which may be wrong.
+    pub stated_length: Option<u64>,
     /// `None` where only the manifest itself knows.
     pub spec_id: Option<i32>,
     pub holds_deletes: bool,
@@ -81,6 +85,7 @@ impl ManifestFile {
     pub fn inline(path: &str) -> Self {
         ManifestFile {
             path: path.to_owned(),
+            stated_length: None,
             spec_id: None,
             holds_deletes: false,
             sequence_number: 0,
@@ -162,6 +167,7 @@ fn manifest(container: &Container<'_>, block: &[u8], slots: &[Slot; SLOTS], summ
     };
     Ok(ManifestFile {
         path,
+        stated_length: long(LENGTH).and_then(|length| u64::try_from(length).ok()),
         spec_id,
         holds_deletes,
         sequence_number: long(SEQUENCE_NUMBER).unwrap_or(0),
