@@ -21,5 +21,5 @@ if hits=$(xargs -0 grep -aFof sorted -- <said | sort | uniq -c); then
     head -40 <<<"$hits" >&2
     failed=1
 fi
-# Lines in place of two figures of cargo test: what make soak counts.
+# The line that scripts/soak.sh counts.
 if [ "$failed" -eq 0 ]; then echo "1 passed, 0 failed"; else echo "0 passed, 1 failed"; exit 1; fi

@@ -88,13 +88,12 @@ pub struct Properties {
 impl Properties {
     pub fn new(catalog: &str, values: BTreeMap<String, String>) -> Self {
         let mut problems = Vec::new();
-        for key in values.keys() {
-            let known = [&OWN[..], &OWN_STORAGE].concat().contains(&key.as_str())
-                || FOREIGN.contains(&key.as_str())
-                || [&STORAGE_PREFIXES[..], &FOREIGN_PREFIXES, &OWN_PREFIXES].concat().iter().any(|prefix| key.starts_with(prefix));
-            let near = nearest(key, [&OWN[..], &OWN_STORAGE, &STORAGE].concat());
-            let is_read = [&OWN[..], &OWN_STORAGE, &STORAGE].concat().contains(&key.as_str());
-            if !known || (!is_read && near.first().is_some_and(|near| is_slip(key, near))) {
+        let read_here = [&OWN[..], &OWN_STORAGE, &STORAGE].concat();
+        let prefixes = [&STORAGE_PREFIXES[..], &FOREIGN_PREFIXES, &OWN_PREFIXES].concat();
+        for key in values.keys().filter(|key| !read_here.contains(&key.as_str()) && !FOREIGN.contains(&key.as_str())) {
+            let near = nearest(key, read_here.iter().copied());
+            let is_passed_over = prefixes.iter().any(|prefix| key.starts_with(prefix));
+            if !is_passed_over || near.first().is_some_and(|near| is_slip(key, near)) {
                 let hint = if near.is_empty() { String::new() } else { format!(" (did you mean: {}?)", near.join(", ")) };
                 problems.push(format!("unknown property '{key}'{hint}"));
             }

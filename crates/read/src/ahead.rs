@@ -24,7 +24,7 @@ struct Most {
 }
 
 const NEAR: Most = Most { opening: 32, ahead: 32 };
-/// With less than a round trip each, and some that take two: those behind them go on.
+/// Each takes a round trip, and now and then one takes several: those behind it go on.
 const FAR: Most = Most { opening: 64, ahead: 256 };
 /// Under a limit few files are needed.
 const LIMITED: Most = Most { opening: 2, ahead: 2 };
