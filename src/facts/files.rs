@@ -4,7 +4,7 @@ use super::actions::{self, Answer};
 use super::integer;
 use crate::engine::Engine;
 use fastdata_types::plan::DataFile;
-use fastdata_types::{Result, ScanPlan, ScanRequest, Value};
+use fastdata_types::{Result, ScanPlan, ScanRequest};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct FileFacts {
     #[serde(with = "integer")]
     pub bytes: u64,
     pub spec_id: i32,
-    /// `field=value, field=value`.
+    /// `field=value, field=value`, the values as their transforms mean them: a month is `2024-03`.
     pub partition: String,
     #[serde(with = "integer")]
     pub sequence_number: i64,
@@ -57,24 +57,11 @@ fn partition_text(plan: &ScanPlan, file: &DataFile) -> String {
         .iter()
         .zip(file.partition.iter())
         .map(|(field, value)| match value {
-            Some(value) => format!("{}={}", field.name, value_text(value)),
+            Some(value) => format!("{}={}", field.name, field.transform.text_of(value)),
             None => format!("{}=NULL", field.name),
         })
         .collect();
     parts.join(", ")
-}
-
-fn value_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Boolean(v) => v.to_string(),
-        Value::Int(v) => v.to_string(),
-        Value::Long(v) => v.to_string(),
-        Value::Date(days) => chrono::NaiveDate::from_ymd_opt(1970, 1, 1)
-            .and_then(|epoch| epoch.checked_add_signed(chrono::Duration::try_days(i64::from(*days))?))
-            .map_or_else(|| format!("{days} days"), |date| date.to_string()),
-        other => format!("{other:?}"),
-    }
 }
 
 impl Answer for Vec<FileFacts> {

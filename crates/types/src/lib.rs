@@ -24,6 +24,7 @@ pub mod schema;
 pub mod size;
 pub mod stats;
 pub mod store;
+mod text;
 pub mod transform;
 pub mod value;
 
