@@ -10,6 +10,7 @@ mod output;
 mod plan;
 mod progress;
 mod remote;
+mod retried;
 mod scan;
 mod serve;
 mod text;
@@ -26,6 +27,8 @@ pub use plan::plan_text;
 use std::ffi::OsString;
 use std::io::Write;
 use std::time::Duration;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Parses the arguments, the program's name first, runs the command, prints what went wrong. The exit status.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -65,12 +68,12 @@ pub fn quiet_decoders() {
 
 /// `FASTDATA_LOG=debug` shows what the stages do, on standard error.
 pub fn init_tracing() {
-    if let Ok(filter) = std::env::var("FASTDATA_LOG") {
-        let filter = tracing_subscriber::EnvFilter::new(filter);
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        // Within another program that has a subscriber, that one stays.
-        let _ = subscriber.try_init();
-    }
+    let said = std::env::var("FASTDATA_LOG").ok().map(|filter| {
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        lines.with_filter(tracing_subscriber::EnvFilter::new(filter))
+    });
+    // Within another program that has a subscriber, that one stays.
+    let _ = tracing_subscriber::registry().with(said).with(retried::layer()).try_init();
 }
 
 /// Messages quote names and paths from tables: control characters are shown, never sent to the terminal.
@@ -156,7 +159,11 @@ async fn interrupts() {
 /// Ends the process when the time is over that was given by a flag or a key of the configuration.
 async fn deadline(timeout: Duration, given_by: &'static str) {
     tokio::time::sleep(timeout).await;
-    let error = Error::new(ErrorKind::DeadlineExceeded, Stage::Request, format!("not done after {given_by} {timeout:?}"))
+    let failed = match retried::last() {
+        Some((ago, error)) => format!("\nwhat failed last, {:.1} s before, and was tried again: {error}", ago.as_secs_f64()),
+        None => String::new(),
+    };
+    let error = Error::new(ErrorKind::DeadlineExceeded, Stage::Request, format!("not done after {given_by} {timeout:?}{failed}"))
         .advice("give a longer --timeout, or read less: --where, --select, --limit; FASTDATA_LOG=debug shows what is waited for");
     end(&error);
 }

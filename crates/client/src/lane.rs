@@ -10,6 +10,7 @@ use crate::{Plan, RETRY_FIRST, RETRY_LONGEST};
 use arrow::array::RecordBatch;
 use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
 use arrow_flight::error::FlightError;
+use fastdata_types::error::RETRIED;
 use fastdata_types::lanes::LanePosition;
 use fastdata_types::proto::{EndRecord, StreamEvent, StreamMetadata};
 use fastdata_types::size::batch_bytes;
@@ -177,7 +178,7 @@ impl LaneStream {
         if !error.retryable() || failing.since.elapsed() >= self.plan.client.retry_for {
             return Err(error);
         }
-        tracing::debug!(lane = self.lane, rows = self.position.rows, %error, "trying again");
+        tracing::debug!(target: RETRIED, lane = self.lane, rows = self.position.rows, %error, "trying again");
         StatsCollector::add(&self.stats.retries, 1);
         tokio::time::sleep(failing.pause).await;
         failing.pause = (failing.pause * 2).min(RETRY_LONGEST);

@@ -18,6 +18,7 @@ pub use plan::Plan;
 pub use pull::{Pull, PullOptions};
 
 use arrow_flight::FlightClient;
+use fastdata_types::error::RETRIED;
 use fastdata_types::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +58,7 @@ impl Client {
         loop {
             match ask().await {
                 Err(error) if error.retryable() && started.elapsed() < patience => {
-                    tracing::debug!(%error, "asking again");
+                    tracing::debug!(target: RETRIED, %error, "asking again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_LONGEST);
                     retries += 1;

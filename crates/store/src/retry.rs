@@ -10,7 +10,7 @@
 use crate::http::Fault;
 use crate::location::shown;
 use crate::settings::Settings;
-use fastdata_types::error::{Error, ErrorKind, Result, Stage};
+use fastdata_types::error::{Error, ErrorKind, RETRIED, Result, Stage};
 use fastdata_types::store::{CredentialSource, VendedCredential};
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
@@ -94,6 +94,7 @@ impl Retry {
         if is_hopeless || self.idle_since.elapsed() + pause > settings.patience {
             return Err(error);
         }
+        tracing::debug!(target: RETRIED, error = error.message(), "the store is asked again");
         tokio::time::sleep(pause).await;
         Ok(())
     }

@@ -164,6 +164,9 @@ impl Stage {
     }
 }
 
+/// The target of the events of `tracing` that tell what failed and is tried again, at the level DEBUG; their field `error` says it to people.
+pub const RETRIED: &str = "fastdata::retried";
+
 /// The error of every stage. Boxed: a `Result` on the hot path stays one word wider than its value.
 pub struct Error(Box<Inner>);
 

@@ -61,3 +61,18 @@ async fn a_longer_pause_that_the_store_asks_for_is_kept_to_and_no_pause_is_none(
     // The half at least of 4, 8, 16, 32 and 64 ms.
     assert!(tries[5].came - tries[0].came >= Duration::from_millis(62), "{tries:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_runs_out_of_time_says_what_the_store_answered_last() {
+    let Some(bay) = Bay::shared(many_files(110), latency(0)).await else { return };
+    bay.proxy.fail("/data/", vec![Fault::Unavailable; 1000]);
+    bay.configure(&bay.proxy.endpoint(), &[], "16MiB");
+    let mut command = crate::support::fastdata(bay.folder.path());
+    command.args(["scan", "test.t", "--timeout", "2s"]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(8), 0), "{said}");
+    for part in ["not done after --timeout 2s", "what failed last", "/data/", &bay.proxy.endpoint(), "503"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}

@@ -10,6 +10,7 @@ use super::answers::{Refusal, RefusalBody};
 use crate::retries::Retries;
 use crate::tls;
 use bytes::{Bytes, BytesMut};
+use fastdata_types::error::RETRIED;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
@@ -127,10 +128,14 @@ impl Http {
             if attempt >= most_attempts || began.elapsed() + wait > self.patience {
                 return answer;
             }
+            let error = match &answer {
+                Ok(_) => format!("{server}: {asked} was answered {}", status.unwrap_or_default()),
+                Err(error) => error.message().to_owned(),
+            };
+            tracing::debug!(target: RETRIED, attempt, error = error.as_str(), "the catalog is asked again");
             tokio::time::sleep(wait).await;
             pause = pause.saturating_mul(4).min(LONGEST_PAUSE);
             retries.add();
-            tracing::debug!(server, attempt, "a request to the catalog is repeated");
         }
         Err(Error::internal(Stage::Catalog, "no attempt was made"))
     }

@@ -11,6 +11,7 @@ use super::Row;
 use super::uri::Server;
 use crate::retries::Retries;
 use crate::tls;
+use fastdata_types::error::RETRIED;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use futures::{StreamExt, TryStreamExt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,7 +55,7 @@ impl Postgres {
         if let Some(client) = kept {
             match self.ask(&client, sql, parameters, most_rows, began + self.query_timeout / 2).await {
                 Err(Failure::Lost(e)) => {
-                    tracing::debug!(server = self.address(), error = %e, "a query of the catalog is sent again on a new connection");
+                    tracing::debug!(target: RETRIED, server = self.address(), error = %e, "a query of the catalog is sent again on a new connection");
                     retries.add();
                 }
                 Err(Failure::Final(e)) => return Err(e),
