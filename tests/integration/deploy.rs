@@ -310,7 +310,7 @@ fn what_the_containers_run_works_here() {
     // The image of PostgreSQL is not ours: the same server runs with what the variables say.
     let postgres = pairs(&services()["postgres"]["environment"]);
     let value = |name: &str| postgres.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).unwrap();
-    let database = Database { user: value("POSTGRES_USER"), password: Some(value("POSTGRES_PASSWORD")), name: value("POSTGRES_DB") };
+    let database = Database { user: value("POSTGRES_USER"), password: value("POSTGRES_PASSWORD"), name: value("POSTGRES_DB") };
     let (Some(minio), Some(_), Some(postgres)) =
         (component("FASTDATA_MINIO"), component("FASTDATA_REST_CLASSPATH"), Postgres::start_as(&database))
     else {

@@ -1,7 +1,7 @@
-//! Nine secrets go through everything that reads, as loud as the log gets: none of them comes out.
+//! Ten secrets go through everything that reads, as loud as the log gets: none of them comes out.
 //!
 //! Access key, secret key and session token are those of a MinIO session that a REST catalog vends behind an OAuth client secret; another catalog takes a
-//! bearer token, a third is PostgreSQL with a password; a server has tokens and a ticket key.
+//! bearer token, two are PostgreSQL, with a password that is right and with a wrong one; a server has tokens and a ticket key.
 
 use super::{Bay, Store, latency, many_row_groups};
 use crate::served::Server;
@@ -12,13 +12,14 @@ use base64::engine::general_purpose::STANDARD;
 use fastdata_testkit::proxy::Fault;
 use fastdata_testkit::rest::{OAuth, RestOptions, RestServer};
 use fastdata_testkit::services::minio::{Credentials, Minio};
-use fastdata_testkit::services::postgres::Postgres;
+use fastdata_testkit::services::postgres::{Database, Postgres};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 const CLIENT_SECRET: &str = "canary-client-secret";
 const BEARER: &str = "canary-bearer-token";
 const PASSWORD: &str = "canary-password";
+const WRONG_PASSWORD: &str = "canary-that-is-refused";
 const TICKET_KEY: &[u8; 32] = b"canary-ticket-key-of-32-bytes-xx";
 
 /// Everything that was said, and by what.
@@ -70,7 +71,8 @@ async fn catalogs(bay: &Bay, session: &Credentials) -> [RestServer; 2] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_comes_out_of_commands_errors_logs_metrics_plans_and_tickets() {
     let Some(minio) = Minio::shared() else { return };
-    let Some(postgres) = Postgres::start() else { return };
+    let database = Database { user: "fastdata", password: PASSWORD, name: "postgres" };
+    let Some(postgres) = Postgres::start_as(&database) else { return };
     let Some(bay) = Bay::open(Some(Store::Shared(minio)), many_row_groups(), latency(0)).await else { return };
     let session = minio.assume_role(Duration::from_secs(900), None);
     let [secret, bearer] = catalogs(&bay, &session).await;
@@ -79,14 +81,15 @@ async fn no_secret_comes_out_of_commands_errors_logs_metrics_plans_and_tickets()
         "\"s3.endpoint\" = \"{}\"\n\"s3.region\" = \"us-east-1\"\n\"fastdata.s3.retry-timeout\" = \"1\"\n\"fastdata.allow-plaintext\" = true\n",
         bay.proxy.endpoint()
     );
-    let database = postgres.uri().replacen("://fastdata@", &format!("://fastdata:{PASSWORD}@"), 1);
-    assert!(database.contains(PASSWORD), "{database}");
+    let (database, refused) = (postgres.uri(), postgres.uri().replace(PASSWORD, WRONG_PASSWORD));
+    assert!(database.contains(PASSWORD) && refused.contains(WRONG_PASSWORD), "{database} {refused}");
     let settings = format!(
         "default-catalog = \"secret\"\n\
          [catalogs.secret]\ntype = \"rest\"\nuri = \"{}\"\ncredential = \"me:{CLIENT_SECRET}\"\n{store}\
          [catalogs.bearer]\ntype = \"rest\"\nuri = \"{}\"\ntoken = \"{BEARER}\"\n{store}\
          [catalogs.database]\ntype = \"sql\"\nuri = \"{database}\"\nwarehouse = \"s3://{}/\"\n\
          \"s3.access-key-id\" = \"{}\"\n\"s3.secret-access-key\" = \"{}\"\n\"s3.session-token\" = \"{}\"\n{store}\
+         [catalogs.refused]\ntype = \"sql\"\nuri = \"{refused}\"\nwarehouse = \"s3://{}/\"\n{store}\
          [server.auth]\ntokens = \"tokens\"\n[server.tickets]\nkeys = \"ticket.keys\"\n",
         secret.uri(),
         bearer.uri(),
@@ -94,6 +97,7 @@ async fn no_secret_comes_out_of_commands_errors_logs_metrics_plans_and_tickets()
         session.access_key_id,
         session.secret_access_key,
         session.session_token.as_deref().unwrap(),
+        bay.bucket,
     );
     std::fs::write(folder.join("fastdata.toml"), settings).unwrap();
     let ticket_key = STANDARD.encode(TICKET_KEY);
@@ -110,6 +114,7 @@ async fn no_secret_comes_out_of_commands_errors_logs_metrics_plans_and_tickets()
         ("client secret", CLIENT_SECRET.to_owned()),
         ("bearer token", BEARER.to_owned()),
         ("password", PASSWORD.to_owned()),
+        ("password", WRONG_PASSWORD.to_owned()),
         ("token of the server", token.clone()),
         ("ticket key", ticket_key),
     ];
@@ -137,6 +142,7 @@ async fn no_secret_comes_out_of_commands_errors_logs_metrics_plans_and_tickets()
     for wrong in [
         &["scan", "database.a.b"][..],
         &["tables", "database"],
+        &["tables", "refused"],
         &["tables"],
         &["scan", "test.none"],
         &["scan", "test.t", "--where", "nothing = 1"],

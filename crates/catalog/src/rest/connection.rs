@@ -4,6 +4,7 @@
 //! prefix, the separator and storage properties; it may not move the client to another server or touch its credentials. A
 //! request refused with 401 or 419 is repeated once with a new token.
 
+use super::DELEGATION;
 use super::answers;
 use super::auth::{Auth, OAuthClient};
 use super::http::{Answer, Http, Refused, Timeouts, is_loopback, not_json, shown};
@@ -14,7 +15,7 @@ use crate::retries::Retries;
 use bytes::Bytes;
 use fastdata_types::{Error, ErrorKind, Result, Stage};
 use reqwest::RequestBuilder;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub struct Connection {
     storage: BTreeMap<String, String>,
     http: Arc<Http>,
     auth: Auth,
+    /// For this server, and not for one that gives tokens.
+    headers: HeaderMap,
     session: Arc<Renewed<Arc<Session>>>,
 }
 
@@ -56,9 +59,14 @@ impl Connection {
         let allow_plaintext = properties.flag("fastdata.allow-plaintext");
         let token = properties.get("token").map(SecretString::from);
         let client = oauth_client(properties, base.as_ref());
+        let (headers, header_secrets) = headers(properties);
+        if base.as_ref().is_some_and(is_exposed) && headers.keys().any(|name| name != DELEGATION.0) && !allow_plaintext {
+            properties.problem(
+                "'uri' is plain http to another machine and would carry what `header.` properties hold in the clear: use https, or set fastdata.allow-plaintext = \"true\"",
+            );
+        }
         for (key, url) in [("uri", base.as_ref()), ("oauth2-server-uri", client.as_ref().map(|c| &c.token_url))] {
-            let exposed = url.is_some_and(|url| url.scheme() == "http" && !is_loopback(url));
-            if exposed && (token.is_some() || client.is_some()) && !allow_plaintext {
+            if url.is_some_and(is_exposed) && (token.is_some() || client.is_some()) && !allow_plaintext {
                 properties.problem(format!(
                     "'{key}' is plain http to another machine and would carry a token or credential in the clear: use https, or set fastdata.allow-plaintext = \"true\""
                 ));
@@ -79,7 +87,6 @@ impl Connection {
                 None
             }
         };
-        let (headers, header_secrets) = headers(properties);
         let timeouts = Timeouts {
             connect: properties.milliseconds("rest.client.connection-timeout-ms", CONNECT_TIMEOUT_MS),
             silence: properties.milliseconds("rest.client.socket-timeout-ms", SILENCE_TIMEOUT_MS),
@@ -93,8 +100,9 @@ impl Connection {
             prefix: properties.get("prefix").map(str::to_owned),
             page_size,
             storage: properties.storage(),
-            http: Arc::new(Http::new(&base, headers, &timeouts)?),
+            http: Arc::new(Http::new(&base, &timeouts)?),
             auth: Auth::new(token, client, header_secrets),
+            headers,
             base,
             session: Renewed::empty(),
         })
@@ -176,6 +184,12 @@ impl Connection {
                 let mut request = self.http.client().get(url.clone()).header("accept", "application/json");
                 for (name, value) in headers {
                     request = request.header(*name, *value);
+                }
+                let ours = |name: &HeaderName| {
+                    name == ACCEPT || (name == AUTHORIZATION && token.is_some()) || headers.iter().any(|(known, _)| name == known)
+                };
+                for (name, value) in self.headers.iter().filter(|(name, _)| !ours(name)) {
+                    request = request.header(name, value);
                 }
                 bearing(request, token.as_ref())
             };
@@ -278,6 +292,11 @@ fn http_url(text: &str, key: &str, properties: &mut Properties) -> Option<Url> {
         Some(_) => {}
     }
     url
+}
+
+/// Whether what is sent there can be read on the way.
+fn is_exposed(url: &Url) -> bool {
+    url.scheme() == "http" && !is_loopback(url)
 }
 
 fn oauth_client(properties: &mut Properties, base: Option<&Url>) -> Option<OAuthClient> {

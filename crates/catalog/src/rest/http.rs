@@ -62,7 +62,7 @@ pub struct Refused {
 }
 
 impl Http {
-    pub fn new(base: &Url, headers: HeaderMap, timeouts: &Timeouts) -> Result<Http> {
+    pub fn new(base: &Url, timeouts: &Timeouts) -> Result<Http> {
         let redirects = reqwest::redirect::Policy::custom(|attempt| {
             let same = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
             if same && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
@@ -70,7 +70,6 @@ impl Http {
         let mut builder = reqwest::Client::builder()
             .use_preconfigured_tls(tls::client_config(None)?)
             .user_agent(concat!("fastdata/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
             .redirect(redirects)
             .connect_timeout(timeouts.connect)
             .read_timeout(timeouts.silence)

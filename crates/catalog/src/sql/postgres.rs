@@ -173,6 +173,8 @@ impl Postgres {
         match kind {
             ErrorKind::Unauthenticated => error.advice("check user and password in the catalog's `uri`"),
             ErrorKind::PermissionDenied => error.advice("grant this user SELECT on iceberg_tables"),
+            ErrorKind::Unavailable if what.contains("does not support TLS") => error
+                .advice("set TLS up in the server, or add ?sslmode=disable to the catalog's `uri` where the network between is trusted"),
             ErrorKind::Unavailable => error.advice("check the catalog's `uri`, the network, and that the server runs"),
             _ => error.advice("check the catalog's `uri`: the database must hold the tables of an Iceberg SQL catalog"),
         }

@@ -143,7 +143,9 @@ fn postgres(rest: &str, properties: &mut Properties) -> Option<Server> {
         Some("disable") => SslMode::Disable,
         Some("require" | "verify-ca" | "verify-full") => SslMode::Require,
         None | Some("prefer" | "allow") if config.get_hosts().iter().all(is_this_machine) => SslMode::Disable,
-        None | Some("prefer" | "allow") => SslMode::Prefer,
+        // Whoever answers on the way may say that the server has no TLS, and ask for the password in the clear.
+        None => SslMode::Require,
+        Some("prefer" | "allow") => SslMode::Prefer,
         Some(_) => {
             properties.problem("property 'uri' has an unknown sslmode: use disable, prefer, require, verify-ca or verify-full");
             return None;
@@ -194,7 +196,10 @@ mod tests {
     fn postgres_uris_ask_for_tls_off_this_machine_and_never_show_a_password() {
         for (uri, mode) in [
             ("postgresql://u:hunter2@localhost:5432/db", SslMode::Disable),
-            ("postgresql+psycopg2://u:hunter2@db.example.com/db", SslMode::Prefer),
+            ("postgresql+psycopg2://u:hunter2@db.example.com/db", SslMode::Require),
+            ("postgresql://u:hunter2@localhost,db.example.com/db", SslMode::Require),
+            ("postgresql://u:hunter2@db.example.com/db?sslmode=prefer", SslMode::Prefer),
+            ("postgresql://u:hunter2@db.example.com/db?sslmode=disable", SslMode::Disable),
             ("jdbc:postgresql://127.0.0.1/db?sslmode=verify-full&user=u&password=hunter2", SslMode::Require),
         ] {
             let (Some(Database::Postgres(server)), problems) = parsed(uri) else { panic!("{uri}") };

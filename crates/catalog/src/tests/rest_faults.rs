@@ -190,6 +190,22 @@ async fn no_token_follows_a_redirect_to_another_server() {
 }
 
 #[tokio::test]
+async fn headers_for_the_catalog_do_not_go_to_whoever_gives_tokens() {
+    let issuer = RestServer::start(RestOptions { oauth: oauth(60_000), ..RestOptions::default() }).await;
+    let server = RestServer::start(RestOptions::default()).await;
+    add(&server, &["db"], "t");
+    let tokens = format!("{}/v1/oauth/tokens", issuer.uri());
+    let given =
+        [("credential", "me:top-secret"), ("oauth2-server-uri", &tokens), ("header.X-Api-Key", "key-of-it"), ("header.Accept", "x")];
+    load(catalog(&server, &given).0.as_ref()).await.unwrap();
+    let keys = |server: &RestServer| server.requests().iter().map(|request| request.headers.get("x-api-key").cloned()).collect::<Vec<_>>();
+    assert_eq!(keys(&issuer), [None]);
+    let asked = server.requests();
+    assert!(asked.len() > 1 && keys(&server).iter().all(|key| key.as_deref() == Some("key-of-it")), "{asked:?}");
+    assert!(asked.iter().all(|request| request.headers["accept"] == "application/json"), "{asked:?}");
+}
+
+#[tokio::test]
 async fn the_servers_own_configuration_does_not_move_the_client_elsewhere() {
     let overrides = [("uri".to_owned(), "https://elsewhere.example.com/".to_owned())].into();
     let server = RestServer::start(RestOptions { overrides, ..RestOptions::default() }).await;

@@ -142,6 +142,10 @@ async fn every_problem_of_a_configuration_is_reported_at_once_without_secrets() 
     assert!(refused(&[]).message().contains("'type' and 'uri' are missing"));
     let e = refused(&[("uri", "http://catalog.example.com"), ("token", "hunter2")]);
     assert!(e.message().contains("https") && !e.message().contains("hunter2"), "{e}");
+    let e = refused(&[("uri", "http://catalog.example.com"), ("header.X-Api-Key", "hunter2")]);
+    assert!(e.message().contains("https") && !e.message().contains("hunter2"), "{e}");
+    let delegation = [("uri", "http://catalog.example.com"), ("header.X-Iceberg-Access-Delegation", "vended-credentials")];
+    assert!(open("c", properties(&delegation), vec![], vec![], LocalFiles::new()).is_ok());
     assert!(
         open(
             "c",
@@ -165,6 +169,9 @@ async fn postgresql_catalogs_list_and_load_and_survive_a_lost_connection() {
     let catalog = made();
     let e = catalog.list(None).await.unwrap_err();
     assert!(e.kind() == ErrorKind::NotFound && e.message().contains("iceberg_tables"), "{e}");
+    let insisting = properties(&[("uri", &format!("{uri}?sslmode=require")), ("warehouse", &warehouse)]);
+    let e = open("wh", insisting, vec![], vec![], LocalFiles::new()).unwrap().list(None).await.unwrap_err();
+    assert!(e.message().contains("does not support TLS") && e.advice_text().unwrap().contains("sslmode=disable"), "{e:?}");
     server.execute(V0);
     assert_eq!(catalog.list(None).await.unwrap(), []);
     server.execute(&row("wh", "a.b", "t", &location, ""));

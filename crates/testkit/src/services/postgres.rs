@@ -4,8 +4,8 @@
 //!
 //! How: the server refuses to run as root, so root starts it as the user `postgres`, the owner its Debian package makes.
 
-use super::missing;
 use super::process::{Failed, Life, Process, Program, loopback, on_free_port, state_folder, within};
+use super::{all_is_required, missing};
 use crate::loud;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,22 +15,21 @@ const SERVICE_USER: &str = "postgres";
 /// The version that the containers and CI have; tests take another where this one is not installed.
 pub const VERSION: u32 = 15;
 
-/// Nobody is asked for a password.
-const TRUSTING: Database<'static> = Database { user: "fastdata", password: None, name: "postgres" };
+/// As the containers have it.
+pub(super) const NEW: Database<'static> = Database { user: "fastdata", password: "fastdata-postgres-secret", name: "postgres" };
 
 /// What a new cluster has: a superuser, and a database of theirs.
 #[derive(Debug, Clone, Copy)]
 pub struct Database<'a> {
     pub user: &'a str,
-    /// Everybody is asked for theirs; without one nobody is.
-    pub password: Option<&'a str>,
+    /// Nobody is let in without theirs.
+    pub password: &'a str,
     pub name: &'a str,
 }
 
 impl Database<'_> {
     pub fn uri(&self, port: u16) -> String {
-        let password = self.password.map(|password| format!(":{password}")).unwrap_or_default();
-        format!("postgresql://{}{password}@127.0.0.1:{port}/{}", self.user, self.name)
+        format!("postgresql://{}:{}@127.0.0.1:{port}/{}", self.user, self.password, self.name)
     }
 }
 
@@ -43,19 +42,18 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a server that trusts every local user, with the databases of a new cluster.
+    /// Starts a server with the databases of a new cluster.
     pub fn start() -> Option<Postgres> {
-        Postgres::start_with(&TRUSTING, &[])
+        Postgres::start_with(&NEW, &[])
     }
 
-    /// One that takes nobody without a password.
     pub fn start_as(database: &Database) -> Option<Postgres> {
         Postgres::start_with(database, &[])
     }
 
     /// A server that also speaks TLS, as `localhost`, with a certificate of its own authority: [`Postgres::root_certificate`].
     pub fn start_with_tls() -> Option<Postgres> {
-        Postgres::start_with(&TRUSTING, &["-c", "ssl=on", "-c", "ssl_cert_file=../server.crt", "-c", "ssl_key_file=../server.key"])
+        Postgres::start_with(&NEW, &["-c", "ssl=on", "-c", "ssl_cert_file=../server.crt", "-c", "ssl_key_file=../server.key"])
     }
 
     /// The certificate of the authority behind the server's own.
@@ -73,13 +71,21 @@ impl Postgres {
         Some(Postgres { port, uri: database.uri(port), _process: process, directory })
     }
 
-    /// `postgresql://` with user and database of the new cluster.
+    /// `postgresql://` with user, password and database of the new cluster.
     pub fn uri(&self) -> String {
         self.uri.clone()
     }
 
     pub fn address(&self) -> SocketAddr {
         loopback(self.port)
+    }
+
+    /// The version that runs, as in `15`.
+    pub fn version(&self) -> String {
+        let mut psql = Command::new(programs().expect("PostgreSQL is installed").join("psql"));
+        let asked = psql.args(["-X", "-A", "-t", "-d", &self.uri, "-c", "SHOW server_version"]).output().expect("psql runs");
+        let said = String::from_utf8(asked.stdout).expect("a version is text");
+        said.trim().split('.').next().unwrap_or_default().to_owned()
     }
 
     /// Runs statements with the server's own client.
@@ -107,9 +113,9 @@ pub(super) fn launch(
     let (data, password) = (directory.join("data"), directory.join("password"));
     let user = is_root().then_some(SERVICE_USER);
     let is_new = !data.join("PG_VERSION").exists();
-    database.password.iter().for_each(|password| loud::handed_out(password));
-    if is_new && let Some(text) = database.password {
-        std::fs::write(&password, text).expect("a password is written");
+    loud::handed_out(database.password);
+    if is_new {
+        std::fs::write(&password, database.password).expect("a password is written");
     }
     if let Some(user) = user {
         let owned = Command::new("chown").arg("-R").arg(user).arg(directory).status();
@@ -118,10 +124,7 @@ pub(super) fn launch(
     if is_new {
         let mut initdb = Command::new(programs.join("initdb"));
         initdb.args(["--no-sync", "--username", database.user, "--encoding=UTF8", "--locale=C", "-D"]).arg(&data).current_dir("/");
-        match database.password {
-            Some(_) => initdb.arg("--auth=scram-sha-256").arg("--pwfile").arg(&password),
-            None => initdb.arg("--auth=trust"),
-        };
+        initdb.arg("--auth=scram-sha-256").arg("--pwfile").arg(&password);
         let made = within(&initdb, None, user).stdout(Stdio::null()).status();
         assert!(made.is_ok_and(|s| s.success()), "initdb failed");
     }
@@ -158,8 +161,9 @@ fn make_certificates(directory: &Path) {
 /// The directory of the programs of an installed server.
 pub(super) fn programs() -> Option<PathBuf> {
     let found = programs_in(Path::new("/usr/lib/postgresql"));
-    if found.is_none() {
-        missing(&format!("PostgreSQL is not installed (Debian package `postgresql-{VERSION}`)"));
+    // Where everything is required, in this version.
+    if found.is_none() || (all_is_required() && !found.iter().any(|bin| bin.ends_with(format!("{VERSION}/bin")))) {
+        missing(&format!("PostgreSQL {VERSION} is not installed (Debian package `postgresql-{VERSION}`)"));
     }
     found
 }
