@@ -109,11 +109,15 @@ async fn exchange(client: &OAuthClient, http: &Http, blotted: &Blotted, retries:
         Answer::Refused(refused) => {
             let is_ours = matches!(refused.status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED);
             let error = refused.error(url, "no token");
-            return Err(if is_ours {
-                Error::new(ErrorKind::Unauthenticated, Stage::Catalog, error.message())
-                    .advice("check `credential`, `scope` and `oauth2-server-uri` of this catalog")
-            } else {
-                error
+            return Err(match error.kind() {
+                _ if is_ours => Error::new(ErrorKind::Unauthenticated, Stage::Catalog, error.message())
+                    .advice("check `credential`, `scope` and `oauth2-server-uri` of this catalog"),
+                ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::InvalidRequest => {
+                    Error::new(ErrorKind::Config, Stage::Catalog, error.message()).advice(
+                        "no tokens are given there: set `oauth2-server-uri` of this catalog to the token endpoint of its identity provider",
+                    )
+                }
+                _ => error,
             });
         }
     };
