@@ -52,7 +52,7 @@ python-lock: ## Renew the pinned versions of the Python environments
 	scripts/python-lock.sh
 
 check-features: ## Compile the optional catalogs (Glue, HMS): slow
-	cargo check --locked --features glue,hms
+	scripts/check-features.sh
 
 fuzz: ## Fuzz the decoders of bytes from anywhere, SECONDS for each target
 	scripts/fuzz.sh $(SECONDS)
@@ -69,7 +69,7 @@ bench-python: ## Measure the Python package beside pyiceberg, Polars and Daft
 bench-s3: ## Measure scans from MinIO, through a proxy with a latency and a bandwidth
 	scripts/bench-s3.sh
 
-services-up: ## Start MinIO, PostgreSQL, a REST catalog and Nessie on loopback, each with a demo table
+services-up: ## Start MinIO, PostgreSQL, REST catalogs and a failing network on loopback, with a demo table
 	scripts/services.sh up
 
 services-down: ## End what services-up started

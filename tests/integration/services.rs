@@ -13,7 +13,7 @@ use http::Method;
 use serde_json::json;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -162,6 +162,16 @@ fn nessie_with_an_issuer_takes_its_tokens_and_no_others() {
         let (status, said) = fail(folder.path(), &["tables"]);
         assert!(status == 5 && said.starts_with("error: unauthenticated\n") && !said.contains(&wrong), "{status} {said}");
     }
+    // Nessie gives no tokens itself.
+    configure(folder.path(), &nessie.uri(), [("credential".to_owned(), "reader:reader-secret".to_owned())]);
+    let (status, said) = fail(folder.path(), &["tables"]);
+    assert!(status == 2 && said.contains("set `oauth2-server-uri`") && said.contains(&nessie.uri()), "{status} {said}");
+    assert!(!said.contains("reader-secret"), "{said}");
+}
+
+/// The program of `make services-up`.
+fn program() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_fastdata")).with_file_name("examples").join("services")
 }
 
 /// Ends what a failing test leaves running.
@@ -207,14 +217,14 @@ fn services_of_developers_come_up_once_hold_a_table_each_and_end() {
     let folder = up.0.path();
     // PostgreSQL runs as a user of its own, who has to get there.
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let services = running::up(folder);
+    let services = running::up(folder, &program());
     let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
-    if names != ["minio", "postgres", "rest", "nessie"] {
+    if names != ["minio", "postgres", "rest", "nessie", "proxy", "door"] {
         return crate::support::skip("one of MinIO, PostgreSQL, the REST catalog and Nessie");
     }
     assert_eq!(running::missing(&services), [""; 0]);
-    assert_eq!(running::up(folder), services, "a second start starts nothing");
-    for catalog in ["postgres", "rest", "nessie"] {
+    assert_eq!(running::up(folder, &program()), services, "a second start starts nothing");
+    for catalog in ["postgres", "rest", "nessie", "door"] {
         let listed = succeed(folder, &["tables", catalog]);
         assert!(listed.contains("demo.events"), "{catalog}: {listed}");
         let counted = succeed(folder, &["count", &format!("{catalog}.demo.events")]);
@@ -223,7 +233,8 @@ fn services_of_developers_come_up_once_hold_a_table_each_and_end() {
     let database = services.iter().find(|service| service.name == "postgres").unwrap().address();
     let settings = std::fs::read_to_string(folder.join("fastdata.toml")).unwrap();
     let wrong = tempfile::tempdir().unwrap();
-    std::fs::write(wrong.path().join("fastdata.toml"), settings.replace(&database, &database.replace(":fastdata@", ":wrong@"))).unwrap();
+    std::fs::write(wrong.path().join("fastdata.toml"), settings.replace(&database, &database.replace("-postgres-secret@", "-wrong@")))
+        .unwrap();
     let (status, said) = fail(wrong.path(), &["tables", "postgres"]);
     assert!(status == 5 && said.starts_with("error: unauthenticated\n"), "{status} {said}");
     // What a developer does to a table is there after another start, and after an end and a start.
@@ -231,13 +242,13 @@ fn services_of_developers_come_up_once_hold_a_table_each_and_end() {
     move_on(&services, &made[0]);
     let moved = metadata(folder);
     assert!(moved.iter().zip(&made).all(|(moved, made)| moved != made), "{moved:?}");
-    running::up(folder);
+    running::up(folder, &program());
     assert_eq!(metadata(folder), moved, "after another start");
     let configuration = std::fs::read_to_string(folder.join("fastdata.toml")).unwrap();
     let ended = running::down(folder);
     assert_eq!(ended.len(), services.len());
     assert!(services.iter().all(|service| start_time(service.pid).is_none()));
-    let again = running::up(folder);
+    let again = running::up(folder, &program());
     let ports = |services: &[running::Service]| services.iter().map(|service| service.address()).collect::<Vec<_>>();
     assert_eq!(ports(&again), ports(&services), "ports stay");
     assert_eq!(std::fs::read_to_string(folder.join("fastdata.toml")).unwrap(), configuration);
@@ -298,7 +309,7 @@ fn what_developers_ask_for_and_cannot_have_is_named() {
     assert_eq!(run(&[]), (Some(2), "usage: services.sh up|down\n".to_owned()));
     assert_eq!(run(&["begin"]), (Some(2), "usage: services.sh up|down\n".to_owned()));
     // With an empty cache, and so without programs; PostgreSQL may be there.
-    let services = Path::new(env!("CARGO_BIN_EXE_fastdata")).with_file_name("examples").join("services");
+    let services = program();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let command = |name: &str| {
         let mut command = Command::new(&services);
@@ -311,7 +322,7 @@ fn what_developers_ask_for_and_cannot_have_is_named() {
     let (up, down) = (command("up"), command("down"));
     let said = String::from_utf8_lossy(&up.stderr);
     assert!(up.status.code() == Some(1) && down.status.success(), "{said}");
-    assert!(said.contains("not started: minio, ") && said.contains("rest, nessie; scripts/setup.sh installs"), "{said}");
+    assert!(said.contains("not started: minio, ") && said.contains("rest, nessie, proxy, door; scripts/setup.sh installs"), "{said}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub use rules::{Exchange, Logged};
 
 use rules::Rules;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -62,7 +62,12 @@ impl Drop for Proxy {
 impl Proxy {
     /// Listens on a free loopback port and serves on the current runtime.
     pub async fn start(upstream: SocketAddr, conditions: Conditions) -> io::Result<Proxy> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Proxy::start_on(0, upstream, conditions).await
+    }
+
+    /// On a port of loopback, or on a free one where that is 0.
+    pub async fn start_on(port: u16, upstream: SocketAddr, conditions: Conditions) -> io::Result<Proxy> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let rules = Arc::new(Mutex::new(Rules::new(upstream, conditions)));
         let task = tokio::spawn(accept(listener, rules.clone()));

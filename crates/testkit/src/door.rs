@@ -9,7 +9,7 @@
 use crate::loud;
 use crate::rest::{Fault, json_answer, pairs, refusal};
 use crate::services::http::client;
-use crate::services::minio::Credentials;
+use crate::services::minio::{self, Credentials, S3};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -54,6 +54,33 @@ pub struct Lending {
     pub properties: BTreeMap<String, String>,
 }
 
+impl DoorOptions {
+    /// For one client, `(id, secret)`, with sessions of a store for what a table's location covers. MinIO itself lets them live a quarter of an hour
+    /// at least.
+    pub fn lending_sessions(upstream: String, store: S3, client: (&str, &str), token_life: Duration, life: Duration) -> DoorOptions {
+        let properties = BTreeMap::from([
+            ("s3.endpoint".to_owned(), store.endpoint.clone()),
+            ("s3.path-style-access".to_owned(), "true".to_owned()),
+            ("client.region".to_owned(), minio::REGION.to_owned()),
+        ]);
+        let session = move |location: &str| {
+            let below = location.split_once("://").map_or(location, |(_, rest)| rest).trim_end_matches('/');
+            let policy = json!({
+                "Version": "2012-10-17",
+                "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [format!("arn:aws:s3:::{below}/*")]}],
+            });
+            store.assume_role(Duration::from_secs(900), Some(&policy.to_string()))
+        };
+        DoorOptions {
+            upstream,
+            client_id: client.0.to_owned(),
+            client_secret: client.1.to_owned(),
+            token_life,
+            lending: Some(Lending { session: Arc::new(session), life, tells_end: true, properties }),
+        }
+    }
+}
+
 /// What passed so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Passed {
@@ -91,9 +118,14 @@ struct Inner {
 
 impl Door {
     pub async fn open(options: DoorOptions) -> Door {
+        Door::open_on(0, options).await
+    }
+
+    /// On a port of loopback, or on a free one where that is 0.
+    pub async fn open_on(port: u16, options: DoorOptions) -> Door {
         let shared = Arc::new(Shared { options, http: client(None), state: Mutex::new(Inner::default()) });
         let app = Router::new().fallback(answer).with_state(shared.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         loud::handed_out(&shared.options.client_secret);
         let task = tokio::spawn(async move {

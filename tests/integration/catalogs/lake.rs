@@ -5,7 +5,7 @@
 //! configuration. How: the block of the page, with the addresses and secrets that are written there replaced by real ones.
 
 use crate::support::{fastdata, root};
-use fastdata_testkit::door::{Door, DoorOptions, Lending};
+use fastdata_testkit::door::{Door, DoorOptions};
 use fastdata_testkit::issuer::Issuer;
 use fastdata_testkit::loud;
 use fastdata_testkit::postgres::{Database, Postgres};
@@ -18,21 +18,23 @@ use fastdata_write::SQL_CATALOG_TABLES;
 use http::Method;
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// Of the tables' owner.
-const OWNER: Database<'static> = Database { user: "owner", password: Some("owner-password"), name: "iceberg" };
+const OWNER: Database<'static> = Database { user: "owner", password: "owner-password", name: "iceberg" };
 /// As the page shows it.
 const READER_PASSWORD: &str = "reader-password";
 /// As the pages show it.
 const CLIENT_SECRET: &str = "reader-secret";
 const LONG: Duration = Duration::from_secs(3600);
+/// Of what the door gives out: shorter than the suite takes.
+const TOKEN_LIFE: Duration = Duration::from_secs(5);
+const SESSION_LIFE: Duration = Duration::from_secs(30);
 /// Rows of one statement, which has to fit on a command line.
 const ROWS_AT_ONCE: usize = 200;
 
@@ -61,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// What ran, with its version.
+    /// What runs, with its version.
     pub fn program(self) -> &'static str {
         match self {
             Kind::Sqlite => "SQLite (bundled), local files",
@@ -225,7 +227,7 @@ impl Lake {
             Kind::Door => {
                 // A server of its own: tables have the same names as those of the reference.
                 let reference = Reference::start_on(minio?, &warehouse)?;
-                let opened = runtime.block_on(Door::open(door_options(&reference, minio?, LONG, LONG)));
+                let opened = runtime.block_on(Door::open(door_options(&reference, minio?, TOKEN_LIFE, SESSION_LIFE)));
                 values.push(("https://catalog.example.com", opened.uri()));
                 door = Some(opened);
                 let catalog = reference.catalog();
@@ -248,6 +250,15 @@ impl Lake {
         let lake = Lake { kind, folder, warehouse, writer, minio, door, values, _behind: behind, _runtime: runtime };
         std::fs::write(lake.folder.path().join("fastdata.toml"), lake.configuration(&[])).unwrap();
         Some(lake)
+    }
+
+    /// What ran, with its version.
+    pub fn program(&self) -> String {
+        match &self.writer {
+            Writer::Postgres(postgres) => format!("PostgreSQL {}, MinIO", postgres.version()),
+            // Installed in the versions that scripts/components.sh names.
+            _ => self.kind.program().to_owned(),
+        }
     }
 
     /// The block of the page with what holds here, and after that with other changes.
@@ -436,25 +447,6 @@ pub fn bucket_and_key(location: &str) -> (String, String) {
 }
 
 /// A door before the reference catalog, which lends sessions of the store for what a table's location covers.
-pub fn door_options(reference: &Reference, minio: &'static Minio, token_life: Duration, life: Duration) -> DoorOptions {
-    let session = move |location: &str| {
-        let (bucket, prefix) = bucket_and_key(location);
-        let policy = json!({
-            "Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [format!("arn:aws:s3:::{bucket}/{prefix}/*")]}],
-        });
-        minio.assume_role(Duration::from_secs(900), Some(&policy.to_string()))
-    };
-    let properties = BTreeMap::from([
-        ("s3.endpoint".to_owned(), minio.endpoint().to_owned()),
-        ("s3.path-style-access".to_owned(), "true".to_owned()),
-        ("client.region".to_owned(), minio::REGION.to_owned()),
-    ]);
-    DoorOptions {
-        upstream: reference.uri(),
-        client_id: "reader".to_owned(),
-        client_secret: CLIENT_SECRET.to_owned(),
-        token_life,
-        lending: Some(Lending { session: Arc::new(session), life, tells_end: true, properties }),
-    }
+pub fn door_options(reference: &Reference, minio: &Minio, token_life: Duration, life: Duration) -> DoorOptions {
+    DoorOptions::lending_sessions(reference.uri(), minio.s3().clone(), ("reader", CLIENT_SECRET), token_life, life)
 }

@@ -7,19 +7,25 @@
 use super::catalog::Catalog;
 use super::minio::{self, S3};
 use super::postgres::Database;
-use super::process::{Failed, Life, Process, free_port, is_free, loopback, on_ports, signal_group, start_time};
+use super::process::{Failed, Life, Process, Program, free_port, is_free, loopback, on_ports, signal_group, start_time};
 use super::{demo, nessie, postgres, reference, required};
+use crate::door::{Door, DoorOptions};
+use fastdata_proxy::{Conditions, Proxy};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 const WAREHOUSE: &str = "s3://lake/rest";
 /// All of them.
-const NAMES: [&str; 4] = ["minio", "postgres", "rest", "nessie"];
-/// As that of the containers: only this machine reaches the server.
-const DATABASE: Database = Database { user: "fastdata", password: Some("fastdata"), name: "postgres" };
+const NAMES: [&str; 6] = ["minio", "postgres", "rest", "nessie", "proxy", "door"];
+/// Of the door.
+const CLIENT: (&str, &str) = ("reader", "reader-secret");
+/// Only this machine reaches the server.
+const DATABASE: Database = postgres::NEW;
 
 /// A service that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,15 +45,15 @@ impl Service {
     /// What a person or a program connects to.
     pub fn address(&self) -> String {
         match self.name.as_str() {
-            "minio" | "rest" => format!("http://{}", loopback(self.ports.0)),
+            "minio" | "rest" | "proxy" | "door" => format!("http://{}", loopback(self.ports.0)),
             "nessie" => nessie::uri(self.ports.0),
             _ => DATABASE.uri(self.ports.0),
         }
     }
 }
 
-/// Starts what does not run, and gives what runs.
-pub fn up(folder: &Path) -> Vec<Service> {
+/// Starts what does not run, and gives what runs. `program` is the one with the commands `proxy` and `door`: [`proxy`], [`door`].
+pub fn up(folder: &Path, program: &Path) -> Vec<Service> {
     std::fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let folder = folder.canonicalize().unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut running = Running::read(&folder);
@@ -73,6 +79,17 @@ pub fn up(folder: &Path) -> Vec<Service> {
             let programs = nessie::Programs::find()?;
             Some(Box::new(move |folder: &Path, ports: (u16, u16)| nessie::launch(&programs, folder, ports, store, &[], Life::Detached)))
         });
+        running.up("proxy", || {
+            let store = store.endpoint.clone();
+            Some(Box::new(move |folder: &Path, ports: (u16, u16)| own(program, "proxy", &["--store", &store], folder, ports.0)))
+        });
+        let store_of_door = running.find("proxy").map(Service::address);
+        if let (Some(rest), Some(proxy)) = (running.find("rest").map(Service::address), store_of_door) {
+            running.up("door", || {
+                let arguments = [["--rest", &rest], ["--store", &store.endpoint], ["--lent", &proxy]].concat();
+                Some(Box::new(move |folder: &Path, ports: (u16, u16)| own(program, "door", &arguments, folder, ports.0)))
+            });
+        }
         running.make_tables(store);
     }
     running.configure(store.as_ref());
@@ -101,6 +118,36 @@ pub fn down(folder: &Path) -> Vec<Service> {
         ended.push(service);
     }
     ended
+}
+
+/// Starts one of the servers of the testkit.
+fn own(program: &Path, name: &'static str, arguments: &[&str], folder: &Path, port: u16) -> Result<Process, Failed> {
+    let mut command = Command::new(program);
+    command.args([name, "--port", &port.to_string()]).args(arguments);
+    let program = Program { name, command, log: folder.join(format!("{name}.log")), stop: "KILL", user: None };
+    Process::start(program, Life::Detached).up(|| TcpStream::connect(loopback(port)).is_ok())
+}
+
+/// A proxy with faults on a port, before a store, until the process ends.
+pub async fn proxy(port: u16, store: SocketAddr, conditions: Conditions) -> std::io::Result<()> {
+    let _proxy = Proxy::start_on(port, store, conditions).await?;
+    std::future::pending().await
+}
+
+/// A strict door on a port, before a REST catalog, until the process ends. It lends sessions of a store for use at the endpoint `lent`.
+pub async fn door(
+    port: u16,
+    rest: String,
+    store_endpoint: &str,
+    lent: String,
+    token_life: Duration,
+    life: Duration,
+) -> std::io::Result<()> {
+    let store = S3 { endpoint: store_endpoint.to_owned(), authority: None };
+    let mut options = DoorOptions::lending_sessions(rest, store, CLIENT, token_life, life);
+    options.lending.iter_mut().for_each(|lending| drop(lending.properties.insert("s3.endpoint".to_owned(), lent.clone())));
+    let _door = Door::open_on(port, options).await;
+    std::future::pending().await
 }
 
 fn store(port: u16) -> S3 {
@@ -175,9 +222,9 @@ impl Running {
     /// `fastdata.toml`, with a catalog for each service.
     fn configure(&self, store: Option<&S3>) {
         let mut text = String::from("# Written by `make services-up`.\n");
-        let catalogs: Vec<&Service> = self.services.iter().filter(|service| service.name != "minio").collect();
-        if let Some(first) = catalogs.last() {
-            let _ = writeln!(text, "default-catalog = \"{}\"", first.name);
+        let catalogs: Vec<&Service> = self.services.iter().filter(|service| !["minio", "proxy"].contains(&service.name.as_str())).collect();
+        if let Some(default) = catalogs.iter().rfind(|service| service.name != "door") {
+            let _ = writeln!(text, "default-catalog = \"{}\"", default.name);
         }
         for service in catalogs {
             let mut properties = vec![("uri".to_owned(), service.address())];
@@ -186,8 +233,10 @@ impl Running {
             if service.name == "postgres" {
                 properties.push(("warehouse".to_owned(), format!("s3://{}/postgres", demo::BUCKET)));
             }
-            // Nessie vends what its tables need.
-            if service.name != "nessie" {
+            // The others vend what their tables need.
+            if service.name == "door" {
+                properties.push(("credential".to_owned(), format!("{}:{}", CLIENT.0, CLIENT.1)));
+            } else if service.name != "nessie" {
                 properties.extend(store.iter().flat_map(|store| store.properties()));
             }
             let _ = writeln!(text, "\n[catalogs.{}]", service.name);
