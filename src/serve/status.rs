@@ -43,6 +43,10 @@ fn shortened(text: &str, most: usize) -> String {
 /// The message carries kind and advice as text, `kind: message; advice`; the details an `ErrorDetail` in a `google.rpc.Status`.
 pub fn status_of(error: &Error) -> Status {
     let mut detail = proto::ErrorDetail::from(error);
+    if error.kind() == ErrorKind::BudgetTooSmall && !detail.advice.is_empty() {
+        // Whoever reads it has a budget too.
+        detail.advice = format!("it is the server's budget, `memory` in its configuration: {}", detail.advice);
+    }
     detail.message = shortened(&detail.message, MOST_MESSAGE);
     detail.advice = shortened(&detail.advice, MOST_ADVICE);
     let advice = if detail.advice.is_empty() { String::new() } else { format!("; {}", detail.advice) };
@@ -69,5 +73,12 @@ mod tests {
             assert_eq!((back.kind(), back.stage(), back.retryable()), (ErrorKind::InvalidRequest, Stage::Plan, true));
         }
         assert_eq!(shortened("short", 100), "short");
+    }
+
+    #[test]
+    fn a_budget_that_is_too_small_is_said_to_be_the_servers() {
+        let error = fastdata_types::MemoryBudget::new(1 << 20).try_acquire(2 << 20, "a page").unwrap_err();
+        let told = proto::ErrorDetail::from_status(status_of(&error).details()).unwrap().into_error();
+        assert_eq!(told.advice_text().unwrap(), "it is the server's budget, `memory` in its configuration: give at least --memory 3MiB");
     }
 }

@@ -28,5 +28,6 @@ mod settings;
 mod stores;
 mod versions;
 
+pub use peer::PARALLEL_REQUESTS;
 pub use rewrite::moved;
 pub use stores::Stores;

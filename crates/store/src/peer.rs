@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Requests to one endpoint at once, from the first byte of each to the last of its body: somewhat more than what the readers of one scan keep
 /// under way from afar, and none of another endpoint's, which may hang.
-pub(crate) const PARALLEL_REQUESTS: usize = 96;
+pub const PARALLEL_REQUESTS: usize = 96;
 /// Endpoints that are remembered.
 const MOST_PEERS: usize = 64;
 /// Hedges for each request that is sent.

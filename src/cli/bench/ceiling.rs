@@ -2,14 +2,14 @@
 
 use super::failed;
 use super::site::{Object, Site, refused_by_store};
+use fastdata_store::PARALLEL_REQUESTS;
 use fastdata_types::Result;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, ObjectStore};
 use std::time::{Duration, Instant};
 
-/// As a scan asks for them.
+/// As a scan asks for them, and as many at once as scans may have under way.
 const RANGE: u64 = 8 << 20;
-const PARALLEL: usize = 48;
 
 pub async fn measure(site: &Site, endpoint: &str, objects: &[Object]) -> Result<Duration> {
     let client = site.client(endpoint)?;
@@ -31,7 +31,7 @@ pub async fn measure(site: &Site, endpoint: &str, objects: &[Object]) -> Result<
                 Ok::<_, fastdata_types::Error>(bytes)
             }
         })
-        .buffer_unordered(PARALLEL)
+        .buffer_unordered(PARALLEL_REQUESTS)
         .try_fold(0, |all, bytes| async move { Ok(all + bytes) })
         .await?;
     let took = started.elapsed();

@@ -48,7 +48,9 @@ pub fn run(command: &mut Command) -> Result<Finished> {
     let program = command.get_program().to_string_lossy().into_owned();
     let started = Instant::now();
     let spawned = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-    let mut child = spawned.map_err(|e| failed(&program, &e))?;
+    let mut child = spawned.map_err(|e| {
+        Error::invalid(Stage::Request, format!("{program} cannot be started: {e}")).advice("--python names the Python that has the package")
+    })?;
     let (stdout, stderr) = (child.stdout.take().map(drained), child.stderr.take().map(drained));
     let mut usage = Usage::default();
     while !look(&child, &mut usage)? {
