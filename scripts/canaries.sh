@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 FASTDATA_LOUD=$(mktemp -d)
 export FASTDATA_LOUD
 trap 'rm -rf "$FASTDATA_LOUD"' EXIT
-[ $# -gt 0 ] || set -- --skip terminal:: --skip memory:: --skip bench:: --skip faults::shaky --skip faults::outage --skip faults::canaries
+[ $# -gt 0 ] || set -- --skip terminal:: --skip memory:: --skip bench::scans_of_a_store --skip faults::shaky --skip faults::outage --skip faults::canaries
 failed=0
 scripts/test.sh --test integration -- --test-threads 2 "$@" || failed=1
 cd "$FASTDATA_LOUD"

@@ -22,6 +22,7 @@ parts=(
     "shaky|1000 scans through a shaky network to MinIO, and as many without faults|--test integration|faults::shaky"
     "outages|50 outages of MinIO, of 5 to 30 s, during scans|--test integration|faults::outage"
     "loud|the integration tests at the loudest log: no secret that they hand out is said|script|scripts/canaries.sh"
+    "features|Glue and Hive compile|script|scripts/check-features.sh"
     "tables|random tables through the engine|--test integration|properties::"
     "spark-1|100 random histories against Spark|script|scripts/spark-test.sh 100 1"
     "spark-2|100 further histories|script|scripts/spark-test.sh 100 101"

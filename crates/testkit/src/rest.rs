@@ -323,9 +323,11 @@ impl Shared {
         }
         state.vended += 1;
         let ends = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + vended.lifetime;
+        let secret = format!("vended-secret-{}", state.vended);
+        loud::handed_out(&secret);
         let properties = json!({
             "s3.access-key-id": format!("key-{}", state.vended),
-            "s3.secret-access-key": format!("vended-secret-{}", state.vended),
+            "s3.secret-access-key": secret,
             "s3.session-token": "session",
             "s3.session-token-expires-at-ms": ends.as_millis().to_string(),
         });

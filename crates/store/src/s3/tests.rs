@@ -202,12 +202,15 @@ async fn a_body_that_breaks_off_is_taken_up_where_it_broke() {
     server.fail([Fault::Truncate(1000), Fault::Truncate(500)]);
     assert!(store.read_ranges("s3://wh/f", std::slice::from_ref(&whole)).await.unwrap()[0] == object);
     assert_eq!(lines(&server), ["GET /wh/f bytes=0-3145727", "GET /wh/f bytes=1000-3145727", "GET /wh/f bytes=1500-3145727"]);
+    assert_eq!((store.counters().requests, store.counters().retries), (3, 2));
     server.fail([Fault::Truncate(7)]);
     assert!(store.read_all("s3://wh/f", 1 << 30).await.unwrap() == object);
     assert_eq!(lines(&server), ["GET /wh/f bytes=0-8388607", "GET /wh/f bytes=7-3145727"]);
+    assert_eq!((store.counters().requests, store.counters().retries), (5, 3));
     server.fail([Fault::Truncate(7)]);
     assert!(store.read_tail("s3://wh/f", 100).await.unwrap().0 == object[object.len() - 100..]);
     assert_eq!(lines(&server), ["GET /wh/f bytes=-100", "GET /wh/f bytes=3145635-3145727"]);
+    assert_eq!((store.counters().requests, store.counters().retries), (7, 4));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::http::{client, wait};
 use super::minio::Credentials;
+use crate::loud;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -69,11 +70,13 @@ impl Catalog {
         let answer = self.load(namespace, name);
         let configs = [&answer["storage-credentials"][0]["config"], &answer["config"]];
         let value = |key: &str| configs.iter().find_map(|config| config[key].as_str()).unwrap_or_else(|| panic!("no {key} in {answer}"));
-        Credentials {
+        let lent = Credentials {
             access_key_id: value("s3.access-key-id").to_owned(),
             secret_access_key: value("s3.secret-access-key").to_owned(),
             session_token: Some(value("s3.session-token").to_owned()),
-        }
+        };
+        lent.all().for_each(loud::handed_out);
+        lent
     }
 
     /// The path of a table, for [`Catalog::ask`].

@@ -43,7 +43,7 @@ impl Credentials {
         Credentials { access_key_id: ACCESS_KEY_ID.into(), secret_access_key: SECRET_ACCESS_KEY.into(), session_token: None }
     }
 
-    fn all(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         [&self.access_key_id, &self.secret_access_key].into_iter().chain(&self.session_token).map(String::as_str)
     }
 

@@ -10,6 +10,7 @@ pub use tokens::{Issuer, JWT, claims, unsigned};
 use super::Server;
 use crate::support::{fastdata, run};
 use fastdata_client::{Client, ConnectOptions, Token};
+use fastdata_testkit::loud;
 use fastdata_types::transform::Transform;
 use fastdata_types::{Error, Field, PrimitiveType as P, Schema, TableName, Type, Value};
 use fastdata_write::{FileOptions, TableOptions, Warehouse, values};
@@ -58,6 +59,7 @@ impl Place {
         let (token, line) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         let known = std::fs::read_to_string(self.path("tokens")).unwrap_or_default();
         self.write("tokens", &format!("{known}{line}"));
+        loud::handed_out(token.trim_end());
         (token.trim_end().to_owned(), line)
     }
 
