@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compares fastdata with Spark on random histories of tables: tests/spark/README.md.
-# usage: spark-test.sh [HISTORIES [FIRST_SEED]]; without it the ten histories of tests/spark/coverage.py.
+# usage: spark-test.sh [HISTORIES [FIRST_SEED]]; without it the histories of tests/spark/coverage.py.
 #        spark-test.sh --replay FILE... plays saved histories; other arguments of tests/spark/run.py go too.
 # FASTDATA_WHEEL names a wheel that is built already. It needs Java 17 with its compiler and, once, downloads of some 600 MB.
 # What cannot be had is a failure where FASTDATA_REQUIRE=all, and else named and skipped.

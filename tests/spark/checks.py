@@ -24,9 +24,10 @@ LINEAGE = ["_row_id", "_last_updated_sequence_number"]
 
 # Where Spark fails to read what it wrote: defects of its reader. The history ends there.
 UNREADABLE = [
-    # An identity partition of a column that was promoted since, or of nanoseconds.
+    # An identity partition of a column that was promoted since, at a snapshot from before too; or of nanoseconds.
     "class java.lang.Double cannot be cast to class java.lang.Float",
     "class java.lang.Integer cannot be cast to class java.lang.Long",
+    "class java.lang.Long cannot be cast to class java.lang.Integer",
     "class java.lang.Long cannot be cast to class java.time",
     # A key of equality deletes that was dropped since.
     "Cannot find required field for ID",

@@ -8,6 +8,7 @@ run holds what Spark did to it. Where a change of the generator loses something,
 import sys
 
 import generate
+from columns import find
 from model import Inapplicable, Model
 
 MODES = ("files in version 2", "positions in version 2", "positions in version 3")
@@ -20,15 +21,17 @@ WANTED = frozenset(
     + [f"rows written by {transform}" for transform in TRANSFORMS]
     + [f"a table of version {version}" for version in (1, 2, 3)]
     + [f"{op} in a struct" for op in ("add_column", "drop_column", "rename_column", "move_column", "promote")]
+    + [f"{op} in a {kind}" for kind in ("list", "map") for op in ("add_column", "rename_column", "promote")]
     + ["a default", "a default in a struct", "upgrade to 2", "upgrade to 3"]
     + [f"{op} by {how}" for op in ("delete", "update", "merge") for how in MODES]
     + [f"{op} of a branch" for op in ("append", "delete", "update")]
     + [f"{op} after an equality delete" for op in ("compact", "upgrade", "drop_column", "rename_column", "promote")]
-    + ["compact_deletes after positions", "rollback before an append", "equality_delete of several columns", "equality_delete in a struct"]
+    + ["compact_deletes after positions", "rollback before an append", "equality_delete of several columns"]
+    + ["equality_delete in a struct", "equality_delete of null"]
 )  # fmt: skip
 
 # Chosen by `python coverage.py`. Every fifth seed is one of iceberg-data.
-SEEDS = (344, 578, 649, 782, 1247, 1372, 1631, 1951, 5, 10)
+SEEDS = (118, 782, 1247, 1372, 1478, 1708, 1992, 2161, 2286, 3769, 5, 10)
 
 
 def tried(steps):
@@ -36,11 +39,12 @@ def tried(steps):
     # Branches that main is an ancestor of, and whether anything was written to them: Spark refuses to fast-forward to others.
     ahead = {}
     for step in steps:
+        op, path, branch = step["op"], step.get("path", []), step.get("branch")
+        above = {next(iter(find(model.fields, path[:length])["type"])) for length in range(1, len(path)) if find(model.fields, path[:length])}
         try:
             model.apply(step)
         except Inapplicable:
             continue
-        op, path, branch = step["op"], step.get("path", []), step.get("branch")
         if op != "fast_forward" or ahead.get(branch):
             found.add(op)
         if op == "branch" and step["snapshot"] is None:
@@ -56,8 +60,7 @@ def tried(steps):
             found.add(f"upgrade to {model.version}")
         if op in WRITES:
             found |= {f"rows written by {term['transform']}" for term in model.terms}
-        if len(path) > 1:
-            found.add(f"{op} in a struct")
+        found |= {f"{op} in a {kind}" for kind in above}
         if "default" in step:
             found.add("a default in a struct" if len(path) > 1 else "a default")
         if op in ("delete", "update", "merge"):
@@ -68,6 +71,7 @@ def tried(steps):
             found.add(f"{op} of a branch")
         if op == "equality_delete":
             found |= {"equality_delete of several columns"} if len(step["columns"]) > 1 else set()
+            found |= {"equality_delete of null"} if any(None in row for row in step["rows"]) else set()
             found |= {"equality_delete in a struct"} if any(len(one) > 1 for one in step["columns"]) else set()
         found |= {f"{op} after an equality delete"} if "equality_delete" in before else set()
         found |= {"compact_deletes after positions"} if op == "compact_deletes" and "positions" in before else set()
@@ -88,6 +92,6 @@ def chosen(count, among):
 
 
 if __name__ == "__main__":
-    seeds, lacking = chosen(int(sys.argv[1]) if len(sys.argv) > 1 else 8, range(1, 2001))
+    seeds, lacking = chosen(int(sys.argv[1]) if len(sys.argv) > 1 else 10, range(1, 4001))
     print(", ".join(map(str, seeds)))
     print(f"lacking: {', '.join(sorted(lacking)) or 'nothing'}")
