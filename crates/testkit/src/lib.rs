@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod door;
 pub mod files;
+pub mod folder;
 pub mod issuer;
 pub mod loud;
 pub mod rest;

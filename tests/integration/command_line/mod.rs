@@ -5,18 +5,16 @@ mod listing;
 mod output;
 
 use crate::support::succeed;
-use std::path::Path;
+use fastdata_testkit::folder;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use tempfile::TempDir;
 
 /// A small demo warehouse, made once for all tests here.
 pub fn warehouse() -> &'static Path {
-    static WAREHOUSE: OnceLock<TempDir> = OnceLock::new();
-    WAREHOUSE
-        .get_or_init(|| {
-            let directory = tempfile::tempdir().unwrap();
-            succeed(directory.path(), &["demo", "w", "--scale", "0.01"]);
-            directory
-        })
-        .path()
+    static WAREHOUSE: OnceLock<PathBuf> = OnceLock::new();
+    WAREHOUSE.get_or_init(|| {
+        let directory = folder::of_process();
+        succeed(&directory, &["demo", "w", "--scale", "0.01"]);
+        directory
+    })
 }

@@ -3,9 +3,10 @@
 use super::{Server, block_on, free_port, large};
 use crate::support::{BINARY, fail, fastdata, python, root, run, succeed};
 use fastdata_client::{Client, ConnectOptions};
+use fastdata_testkit::folder;
 use fastdata_types::{Error, ErrorKind};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
@@ -29,20 +30,20 @@ fn shell(folder: &Path, lines: &str) -> String {
 
 /// A folder as the section leaves it: certificates, a token, keys, `fastdata.toml`, `warehouse`.
 fn set_up() -> &'static Path {
-    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
-        let folder = tempfile::tempdir().unwrap();
-        succeed(folder.path(), &["demo", "warehouse", "--scale", "0.002"]);
+        let folder = folder::of_process();
+        succeed(&folder, &["demo", "warehouse", "--scale", "0.002"]);
         for (language, text) in blocks() {
             match language.as_str() {
-                "sh" if text.starts_with("openssl") || text.starts_with("fastdata token") => drop(shell(folder.path(), &text)),
-                "toml" => std::fs::write(folder.path().join("fastdata.toml"), text).unwrap(),
+                "sh" if text.starts_with("openssl") || text.starts_with("fastdata token") => drop(shell(&folder, &text)),
+                "toml" => std::fs::write(folder.join("fastdata.toml"), text).unwrap(),
                 _ => {}
             }
         }
         folder
     };
-    FOLDER.get_or_init(make).path()
+    FOLDER.get_or_init(make)
 }
 
 /// Another folder with the same files, whose settings say something more, or something else.

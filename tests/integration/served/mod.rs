@@ -15,6 +15,7 @@ use crate::support::{fastdata, succeed};
 use arrow::array::{ArrayData, ArrayRef, RecordBatch, make_array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use fastdata_client::{Client, ConnectOptions, Plan, PullOptions};
+use fastdata_testkit::folder;
 use fastdata_types::ScanRequest;
 use fastdata_types::lanes::Cursor;
 use futures::StreamExt;
@@ -26,7 +27,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// A server on a free port, ended when dropped. What it writes to standard error is in a file.
 pub struct Server {
@@ -158,13 +158,13 @@ impl Drop for Server {
 
 /// A table of more bytes than a connection holds in flight.
 pub fn large() -> &'static Path {
-    static WAREHOUSE: OnceLock<TempDir> = OnceLock::new();
+    static WAREHOUSE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
-        let directory = tempfile::tempdir().unwrap();
-        succeed(directory.path(), &["demo", "w", "--scale", "0.03"]);
+        let directory = folder::of_process();
+        succeed(&directory, &["demo", "w", "--scale", "0.03"]);
         directory
     };
-    WAREHOUSE.get_or_init(make).path()
+    WAREHOUSE.get_or_init(make)
 }
 
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {

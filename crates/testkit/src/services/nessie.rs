@@ -6,12 +6,11 @@
 use super::catalog::Catalog;
 use super::minio::{self, Minio, S3};
 use super::process::{Failed, Life, Process, Program, free_ports, loopback, on_ports, state_folder};
-use super::reference::JVM;
+use super::reference::java;
 use super::required;
 use reqwest::Method;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 
 /// Where tables have to be.
 pub const WAREHOUSE: &str = "s3://lake/nessie";
@@ -100,8 +99,7 @@ pub(super) fn launch(
 ) -> Result<Process, Failed> {
     let (port, management) = (ports.0.to_string(), ports.1.to_string());
     let database = directory.join("nessie").display().to_string();
-    let mut command = Command::new(&programs.java);
-    command.args(JVM);
+    let mut command = java(&programs.java, directory);
     let options = "nessie.catalog.service.s3.default-options";
     let mut set = |name: &str, value: &str| {
         command.arg(format!("-D{name}={value}"));

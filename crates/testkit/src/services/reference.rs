@@ -14,12 +14,17 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Quick to start, small, and quiet but for warnings.
-pub(super) const JVM: [&str; 4] =
-    ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
+const JVM: [&str; 4] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
 /// As its answer to `/v1/config` says; it refuses the one of the specification.
 pub const SEPARATOR: &str = ".";
 const MAIN_CLASS: &str = "org.apache.iceberg.rest.CatalogServer";
+
+/// A Java that is quick to start, small, and quiet but for warnings. The libraries that it unpacks go with `directory`.
+pub(super) fn java(program: &str, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(JVM).arg(format!("-Djava.io.tmpdir={}", directory.display()));
+    command
+}
 
 pub struct Reference {
     port: u16,
@@ -84,8 +89,8 @@ pub(super) fn launch(
     properties: &BTreeMap<String, String>,
     life: Life,
 ) -> Result<Process, Failed> {
-    let mut command = Command::new("java");
-    command.args(JVM).args(["-cp", classpath, MAIN_CLASS]);
+    let mut command = java("java", directory);
+    command.args(["-cp", classpath, MAIN_CLASS]);
     command.env("CATALOG_URI", format!("jdbc:sqlite:{}", directory.join("catalog.db").display()));
     // SQLite has one writer.
     command.env("CATALOG_CLIENTS", "1").env("CATALOG_REST_PORT", port.to_string());
