@@ -21,7 +21,7 @@ fn scans_of_a_store_are_measured_beside_their_ceiling() {
     store.s3().create_bucket("measured");
     let tables = "tpch.lineitem,ml.embeddings";
     let output = bench(store, "measured", folder.path(), "100ms")
-        .args(["--bandwidth", "200KB", "--scale", "0.002", "--tables", tables, "-o", "json", "--report", "r.json"])
+        .args(["--bandwidth", "2MB", "--scale", "0.002", "--tables", tables, "-o", "json", "--report", "r.json"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -41,7 +41,7 @@ fn scans_of_a_store_are_measured_beside_their_ceiling() {
         let ceiling = &figures["ceiling"];
         // Each request has a connection of its own.
         let alone = figures["bytes"].as_f64().unwrap() / ceiling["requests"].as_f64().unwrap();
-        assert!(ceiling["seconds"].as_f64().unwrap() > 0.9 * alone / 200e3, "{table}: {figures}");
+        assert!(ceiling["seconds"].as_f64().unwrap() > 0.9 * alone / 2e6, "{table}: {figures}");
         for (surface, scan) in scans {
             let figure = |name: &str| scan[name].as_f64().unwrap();
             // Footers and metadata beside the data.

@@ -97,7 +97,7 @@ fn table(results: &Map<String, Value>) -> String {
     let programs: Vec<String> =
         kinds.iter().map(|kind| format!("{kind}: {}", results[*kind]["program"].as_str().unwrap_or_default())).collect();
     out.push_str(&format!(
-        "{}. Glue and Hive are untested: `make check-features` compiles them, and `make test` does not. `make test` lists \
+        "{}. Glue and Hive are untested: `make check-features` and `make soak` compile them, and `make test` does not. `make test` lists \
          240 tables of a REST catalog, `make soak` 2 000.\n\n",
         programs.join("; ")
     ));
