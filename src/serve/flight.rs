@@ -238,7 +238,7 @@ impl Flight {
         let (lanes, asked) = self.plans.pinned(&self.engine_for(caller), caller, &contents.request, &contents.pin).await?;
         if lanes.lanes.digest != contents.digest {
             return Err(Error::new(ErrorKind::PlanMismatch, Stage::Serve, "the ticket was made for another plan of this scan")
-                .advice("plan the scan again: the server's version or the caller's rights have changed since"));
+                .advice("plan the scan again: the server's version, the caller's rights or the columns they name have changed since"));
         }
         let lanes = match contents.parts {
             Some(parts) => lanes.part_of(contents.lane, parts)?,

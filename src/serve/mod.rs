@@ -5,8 +5,8 @@
 //! tokens, keys and certificates again.
 //!
 //! Rooms: `opened` reads the files that settings name, `listen` and `connection` accept, `http2` and `requests` limit, `caller` finds out who calls, `flight` plans and hands out `ticket`s
-//! (sealed by `seal`), `plans` keeps plans, `doget` answers with a `stream`, which `admission` lets read and `wire` encodes; `actions` answers
-//! what is no scan; `health` and `reflection` are gRPC's own services.
+//! (sealed by `seal`), `plans` keeps plans, `states` knows the tables that they are of and `weights` how large they are, `doget` answers with a `stream`, which `admission`
+//! lets read and `wire` encodes; `actions` answers what is no scan; `health` and `reflection` are gRPC's own services.
 
 pub mod actions;
 mod admission;
@@ -23,9 +23,11 @@ pub mod reflection;
 pub mod requests;
 mod running;
 mod seal;
+mod states;
 mod status;
 mod stream;
 mod ticket;
+mod weights;
 mod wire;
 
 use crate::auth::Tls;

@@ -4,19 +4,26 @@
 //! but time. A table is loaded again for each plan, but within the configured staleness, and for the streams of a plan at most every
 //! [`FRESH`], so that a table dropped or a snapshot expired since is noticed; a state in which a ticket's snapshot is not there is no answer before it was loaded anew.
 //! Concurrent calls for one plan wait for one planning, and only [`AT_ONCE`] tables are loaded and planned at a time: that takes memory beside the
-//! budget. Whoever waits for a turn holds nothing that another with a turn waits for.
+//! budget. Whoever waits for a turn holds nothing that another with a turn waits for. What kept plans take is bounded, and so is the metadata of their tables,
+//! which plans of one state share.
 
 use super::caller::Caller;
+use super::states::{self, Held, States};
+use super::weights;
 use crate::engine::{Engine, Lanes, Loaded, Pin};
 use crate::telemetry::Metrics;
+use fastdata_types::metadata::TableMetadata;
 use fastdata_types::store::StoreCounters;
-use fastdata_types::{Error, Result, ScanRequest, Stage};
+use fastdata_types::{Error, Result, ScanRequest, Stage, TableState};
 use moka::future::Cache;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Bytes that kept plans may take, about.
+#[cfg(test)]
+mod tests;
+
+/// Bytes that kept plans may take, about, beside the metadata of their tables.
 const MOST_BYTES: u64 = 128 << 20;
 /// A plan that nobody asked for in this time is dropped.
 const IDLE: Duration = Duration::from_secs(600);
@@ -24,11 +31,11 @@ const IDLE: Duration = Duration::from_secs(600);
 const FRESH: Duration = Duration::from_secs(1);
 /// Tables that are loaded, and plans that are made of them, at a time.
 pub(super) const AT_ONCE: usize = 8;
-const FILE_BYTES: usize = 600;
-const BLOCK_BYTES: usize = 48;
 
 pub struct Plans {
     plans: Cache<Key, Arc<Lanes>>,
+    /// What they are plans of.
+    states: States,
     /// Tables as calls saw them last.
     recent: Cache<TableKey, Loaded>,
     /// Tables as plans may see them: empty where commits show at once.
@@ -66,13 +73,14 @@ struct TableKey {
 impl Plans {
     pub fn new(staleness: Duration, metrics: Metrics) -> Plans {
         let weigh = |key: &Key, lanes: &Arc<Lanes>| {
-            let blocks: usize = lanes.lanes.lanes.iter().flat_map(|lane| &lane.parts).map(|part| part.blocks.len()).sum();
-            let bytes = key.request.len() + lanes.plan.files.len() * FILE_BYTES + (blocks + lanes.plan.blocks.len()) * BLOCK_BYTES;
+            let bytes = key.bytes() + weights::of_plan(lanes);
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
+        let plans = Cache::builder().max_capacity(MOST_BYTES).weigher(weigh).time_to_idle(IDLE);
         let tables = |time| Cache::builder().max_capacity(256).time_to_live(time).build();
         Plans {
-            plans: Cache::builder().max_capacity(MOST_BYTES).weigher(weigh).time_to_idle(IDLE).build(),
+            plans: plans.support_invalidation_closures().build(),
+            states: States::new(states::MOST_BYTES),
             recent: tables(FRESH),
             stale: (!staleness.is_zero()).then(|| tables(staleness)),
             planning: Semaphore::new(AT_ONCE),
@@ -152,25 +160,53 @@ impl Plans {
 
     async fn at<'a>(&'a self, call: &mut Call<'a>, table: &Loaded, pin: &Pin) -> Result<Arc<Lanes>> {
         let key = Key { table: call.table.clone(), request: call.request.to_json()?, pin: pin.clone(), names: table.names() };
-        if let Some(lanes) = self.plans.get(&key).await {
-            self.metrics.plan_cache_hit();
-            return Ok(lanes);
-        }
-        self.take_turn(call).await?;
         let mut planned = false;
-        let plan = async {
-            planned = true;
-            let plan = Arc::new(call.engine.plan_at(table, call.request, pin).await?);
-            Ok::<_, Error>(Arc::new(call.engine.lanes(plan, call.request)?))
+        let lanes = match self.plans.get(&key).await {
+            Some(lanes) => lanes,
+            None => {
+                self.take_turn(call).await?;
+                let plan = async {
+                    planned = true;
+                    let mut plan = call.engine.plan_at(table, call.request, pin).await?;
+                    let metadata = self.metadata_of(&plan.table);
+                    Arc::make_mut(&mut plan.table).metadata = metadata;
+                    Ok::<_, Error>(Arc::new(call.engine.lanes(Arc::new(plan), call.request)?))
+                };
+                self.plans.try_get_with_by_ref(&key, plan).await.map_err(shared)?
+            }
         };
-        let lanes = self.plans.try_get_with(key, plan).await.map_err(shared)?;
         if planned {
             call.asked.add(&lanes.plan.report.storage);
             self.metrics.plan_cache_miss();
         } else {
             self.metrics.plan_cache_hit();
         }
+        // Its state is in use, or was given up just now and is loaded again by another plan: then it is not kept beside that.
+        if !Arc::ptr_eq(&self.metadata_of(&lanes.plan.table), &lanes.plan.table.metadata) {
+            self.plans.invalidate(&key).await;
+        }
         Ok(lanes)
+    }
+
+    /// The copy of a table's metadata that plans of this state share. Plans of states that are too many now are forgotten.
+    fn metadata_of(&self, table: &TableState) -> Arc<TableMetadata> {
+        let Held { metadata, given_up } = self.states.hold(table);
+        if !given_up.is_empty() {
+            let of_these = move |_: &Key, lanes: &Arc<Lanes>| given_up.contains_key(&(Arc::as_ptr(&lanes.plan.table.metadata) as usize));
+            // It fails only where a cache does not support it.
+            let _ = self.plans.invalidate_entries_if(of_these);
+        }
+        metadata
+    }
+}
+
+impl Key {
+    /// What its texts take.
+    fn bytes(&self) -> usize {
+        let TableKey { principal, groups, table } = &self.table;
+        let groups: usize = groups.iter().map(|group| size_of::<String>() + group.len()).sum();
+        let mapping = self.names.1.as_ref().map_or(0, String::len);
+        size_of::<Key>() + principal.len() + groups + table.len() + self.request.len() + mapping
     }
 }
 

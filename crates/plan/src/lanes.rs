@@ -11,7 +11,7 @@
 use fastdata_types::lanes::{LANE_PLAN_VERSION, Lane, LanePlan, Part, PlanDigest, ShuffleKey};
 use fastdata_types::plan::{Block, Extent, Share};
 use fastdata_types::request::{Order, Shuffle};
-use fastdata_types::{Error, Result, ScanPlan, ScanRequest, Stage};
+use fastdata_types::{Error, Expr, Result, ScanPlan, ScanRequest, Stage};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 #[cfg(test)]
@@ -227,10 +227,27 @@ fn digest(plan: &ScanPlan, request: &ScanRequest, filters: &[&str], lanes: u32, 
     hash_text(metadata.properties.get(NAME_MAPPING).map_or("", String::as_str), &mut hasher);
     hasher.update(&(filters.len() as u64).to_le_bytes());
     filters.iter().for_each(|filter| hash_text(filter.trim(), &mut hasher));
+    let bound = bound_columns(plan);
+    hasher.update(&(bound.len() as u64).to_le_bytes());
+    bound.iter().for_each(|id| hasher.update(&id.to_le_bytes()));
     hasher.update(&lanes.to_le_bytes());
     let window = request.shuffle.map_or(0, |shuffle| shuffle.window_rows());
     hasher.update(&window.to_le_bytes());
     hasher.update(&(blocks.len() as u64).to_le_bytes());
     blocks.iter().for_each(|block| hash_block(plan, block, &mut hasher));
     PlanDigest(hasher.digest128().to_be_bytes())
+}
+
+/// The columns that the names in the filters mean, as they follow one another. A grant goes by the names of the current schema, so that after a
+/// rename the same text may be about another column of the same snapshot and schema: its own, and the caller's where columns are hidden.
+fn bound_columns(plan: &ScanPlan) -> Vec<i32> {
+    let mut ids = Vec::new();
+    if let Some(filter) = &plan.filter {
+        filter.walk(&mut |expr| {
+            if let Expr::Column(column) = expr {
+                ids.push(column.id);
+            }
+        });
+    }
+    ids
 }

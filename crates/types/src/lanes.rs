@@ -17,12 +17,12 @@ use std::str::FromStr;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Goes into every digest: two versions of fastdata that cut or order lanes differently refuse one another's cursors.
-pub const LANE_PLAN_VERSION: u32 = 2;
+pub const LANE_PLAN_VERSION: u32 = 3;
 
 /// A scan has at most this many lanes.
 pub const MAX_LANES: u32 = 4096;
 
-/// What a lane plan was made of: table, snapshot, schema, filter, lanes, blocks. Equal digests mean equal lanes.
+/// What a lane plan was made of: table, snapshot, schema, filter and the columns it reads, lanes, blocks. Equal digests mean equal lanes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PlanDigest(pub [u8; 16]);
 

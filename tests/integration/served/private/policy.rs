@@ -7,7 +7,10 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use arrow_flight::{FlightData, FlightInfo};
 use fastdata_client::PullOptions;
+use fastdata_types::lanes::LanePosition;
 use fastdata_types::proto::{PlanMetadata, ScanStats, StreamEvent, StreamMetadata};
+use fastdata_types::{Error, ErrorKind, Field, PrimitiveType as P, Schema, TableName, Value};
+use fastdata_write::{FileOptions, TableOptions, Warehouse, values};
 use futures::StreamExt;
 use prost::Message;
 use serde_json::{Value as Json, json};
@@ -340,6 +343,52 @@ fn an_expired_ticket_tells_its_principal_alone() {
             let own = alice.ask(call.clone()).await.unwrap_err();
             assert_eq!((own.code, own.detail.unwrap().kind.as_str()), (Code::Unauthenticated, "ticket-expired"));
             assert_eq!(bob.ask(call).await.unwrap_err(), forged);
+        }
+    });
+}
+
+/// Names in a rule are those of the current schema. A rename by which its filter means another column ends what was begun; other changes do not.
+#[test]
+fn a_lane_does_not_go_on_with_the_rows_of_another_column() {
+    let place = Place::empty();
+    let warehouse = Warehouse::open(&place.path("w")).unwrap();
+    let fields = vec![Field::required(1, "id", P::Long), Field::optional(2, "region", P::String), Field::optional(3, "area", P::String)];
+    let options = TableOptions::new(Schema::new(0, fields).unwrap());
+    let mut table = warehouse.create_table(&TableName::new(["hr"], "people"), options).unwrap();
+    let eu = |is: bool| Some(Value::String(if is { "eu" } else { "us" }.to_owned()));
+    let rows: Vec<_> = (0..100).map(|id| vec![Some(Value::Long(id)), eu(id % 2 == 0), eu(id % 5 == 0)]).collect();
+    let batch = values::batch(table.schema(), &rows).unwrap();
+    let mut change = table.change();
+    change.append(&[batch], &FileOptions::default()).unwrap();
+    change.commit().unwrap();
+    let token = place.token("ada", &[]).0;
+    let rule = "[server.auth]\ntokens = \"tokens\"\n[[policy]]\nprincipals = [\"ada\"]\nfilter = \"region = 'eu'\"\n";
+    let server = place.serve(rule);
+    block_on(async {
+        let ada = client(&server.uri, Some(&token)).await.unwrap();
+        let asked = request(r#"{"table": "hr.people", "lanes": 1, "columns": ["id"]}"#);
+        let plan = ada.plan(&asked).await.unwrap();
+        let rest = async || {
+            let mut lane = plan.lane(0, LanePosition::after(10), Default::default())?;
+            let mut ids = vec![];
+            while let Some(next) = lane.next().await? {
+                ids.extend(next.batch.column(0).as_primitive::<Int64Type>().values().iter().copied());
+            }
+            Ok::<_, Error>(ids)
+        };
+        let expected: Vec<i64> = (20..100).step_by(2).collect();
+        table.update_schema(|schema| schema.add("", Field::optional(0, "more", P::Long)).map(drop)).unwrap();
+        // With a new plan the server sees what has changed.
+        ada.plan(&asked).await.unwrap();
+        assert_eq!(rest().await.unwrap(), expected);
+        table.update_schema(|schema| schema.rename("region", "region_old").and_then(|()| schema.rename("area", "region"))).unwrap();
+        let now = ada.plan(&asked).await.unwrap();
+        let error = rest().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PlanMismatch, "{error:?}");
+        // A cursor is refused by the plan of the same snapshot and schema, too.
+        let again = ada.plan(&asked.pinned(plan.metadata.snapshot_id, plan.metadata.schema_id)).await.unwrap();
+        for plan_now in [&now, &again] {
+            assert_eq!(plan_now.check(&plan.start()).unwrap_err().kind(), ErrorKind::PlanMismatch);
         }
     });
 }
