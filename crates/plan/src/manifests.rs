@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const CONCURRENT: (usize, usize) = (16, 64);
 /// Of those that are larger than this, no more at once than from a near store.
 const SMALL_BYTES: u64 = 1 << 20;
-/// Most manifests are far below this; larger ones are fetched one at a time.
+/// Most manifests are far below this; larger ones are fetched and decoded one at a time.
 const ORDINARY_BYTES: u64 = 16 << 20;
 const MAX_BYTES: u64 = 256 << 20;
 /// Entries looked at in one plan.
@@ -34,6 +34,9 @@ const MAX_ENTRIES: u64 = 50_000_000;
 const MAX_FILES: u64 = 4_000_000;
 /// Partition tuples remembered per manifest.
 const MAX_TUPLES: usize = 100_000;
+
+/// The turns that a manifest was read in, to be kept as long as its bytes: one for what is not small, and one more for what is large.
+type Turns<'a> = [Option<SemaphorePermit<'a>>; 2];
 
 /// One manifest to open.
 #[derive(Debug, Clone)]
@@ -85,7 +88,7 @@ impl Reading {
                 if snapshot.key_id.is_some() {
                     return Err(self.encrypted("manifest list", location));
                 }
-                let (bytes, _turn) = self.fetch(location, None).await?;
+                let (bytes, _turns) = self.fetch(location, None).await?;
                 let location = location.clone();
                 on_pool(&self.pool, move || list::read(&location, &bytes)).await.map_err(|e| self.name_table(e))
             }
@@ -114,7 +117,7 @@ impl Reading {
                 if listed.manifest.encrypted {
                     return Err(reading.encrypted("manifest", &listed.manifest.path));
                 }
-                let (bytes, _turn) = reading.fetch(&listed.manifest.path, listed.manifest.stated_length).await?;
+                let (bytes, _turns) = reading.fetch(&listed.manifest.path, listed.manifest.stated_length).await?;
                 let decoding = Arc::clone(&reading);
                 on_pool(&reading.pool, move || decode(&decoding, &listed, &bytes)).await.map_err(|e| reading.name_table(e))
             }
@@ -135,23 +138,23 @@ impl Reading {
         }
     }
 
-    /// The whole file, and the turn that it was read in, to be kept as long as its bytes. The length that the list states is not relied on.
-    async fn fetch(&self, location: &str, stated_length: Option<u64>) -> Result<(Bytes, Option<SemaphorePermit<'_>>)> {
+    /// The whole file, and the turns that it was read in. The length that the list states is not relied on.
+    async fn fetch(&self, location: &str, stated_length: Option<u64>) -> Result<(Bytes, Turns<'_>)> {
         let store = &self.table.store;
         let closed = |_| Error::internal(Stage::Plan, "the turn for large manifests was closed");
         if stated_length.is_some_and(|length| length <= SMALL_BYTES) {
             match store.read_all(location, SMALL_BYTES).await {
                 Err(e) if e.kind() == ErrorKind::LimitExceeded => {}
-                other => return Ok((other?, None)),
+                other => return Ok((other?, [None, None])),
             }
         }
         let turn = self.not_small.acquire().await.map_err(closed)?;
         match store.read_all(location, ORDINARY_BYTES).await {
             Err(e) if e.kind() == ErrorKind::LimitExceeded => {
-                let _turn = self.one_large.acquire().await.map_err(closed)?;
-                Ok((store.read_all(location, MAX_BYTES).await?, Some(turn)))
+                let alone = self.one_large.acquire().await.map_err(closed)?;
+                Ok((store.read_all(location, MAX_BYTES).await?, [Some(turn), Some(alone)]))
             }
-            other => Ok((other?, Some(turn))),
+            other => Ok((other?, [Some(turn), None])),
         }
     }
 
@@ -438,3 +441,6 @@ pub(crate) async fn on_pool<T: Send + 'static>(pool: &rayon::ThreadPool, work: i
     });
     receive.await.unwrap_or_else(|_| Err(Error::internal(Stage::Plan, "the decode pool went away")))
 }
+
+#[cfg(test)]
+mod tests;

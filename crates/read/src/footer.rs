@@ -1,8 +1,8 @@
 //! The footer of one Parquet data file: read in one request, parsed once, checked before anything is allocated by it.
 //!
-//! Contract: [`Footer::read`] returns metadata whose row groups and column chunks lie inside the file and whose counts agree with one
-//! another, or a `corrupt` error that names the file. The size stated in the manifest is not trusted: the footer is found from the real end
-//! of the file. (Parquet specification, "File Format".)
+//! Contract: [`Tail::read`] brings the end of the file and says how heavy the footer is; [`Footer::read`] returns metadata whose row groups and
+//! column chunks lie inside the file and whose counts agree with one another. What is wrong is a `corrupt` error that names the file. The size
+//! stated in the manifest is not trusted: the footer is found from the real end of the file. (Parquet specification, "File Format".)
 
 use crate::thrift;
 use bytes::{Bytes, BytesMut};
@@ -33,9 +33,23 @@ pub(crate) struct Footer {
 pub(crate) struct Tail {
     start: u64,
     bytes: Bytes,
+    /// Length of the footer's metadata, which may begin before the tail.
+    metadata: u64,
 }
 
 impl Tail {
+    /// The last bytes of a file: `first_read` at least where it has as many.
+    pub(crate) async fn read(store: &dyn Store, path: &str, first_read: u64) -> Result<Tail> {
+        let (bytes, size) = store.read_tail(path, first_read.max(TAIL_BYTES)).await.map_err(|e| in_file(path, e))?;
+        let metadata = metadata_length(&bytes, size).map_err(|e| in_file(path, e))?;
+        Ok(Tail { start: size - bytes.len() as u64, bytes, metadata })
+    }
+
+    /// Bytes that the parsed footer takes in memory at most.
+    pub(crate) fn parsed_at_most(&self) -> u64 {
+        self.metadata.saturating_mul(PARSED_FACTOR)
+    }
+
     pub(crate) fn is_whole_file(&self) -> bool {
         self.start == 0
     }
@@ -53,25 +67,24 @@ impl Tail {
 }
 
 impl Footer {
-    /// The footer, and the last bytes of the file that came with it: `first_read` at least where the file has as many.
-    pub(crate) async fn read(store: &dyn Store, path: &str, budget: &MemoryBudget, first_read: u64) -> Result<(Footer, Tail)> {
-        let (tail, size) = store.read_tail(path, first_read.max(TAIL_BYTES)).await.map_err(|e| in_file(path, e))?;
-        let length = metadata_length(&tail, size).map_err(|e| in_file(path, e))?;
-        let _parsing = budget.acquire(length.saturating_mul(PARSED_FACTOR), &format!("the footer of data file '{path}'")).await?;
-        let inside = length as usize + TRAILER_BYTES;
+    /// The footer of the file that the tail is of.
+    pub(crate) async fn read(store: &dyn Store, path: &str, budget: &MemoryBudget, tail: &Tail) -> Result<Footer> {
+        let _parsing = budget.acquire(tail.parsed_at_most(), &format!("the footer of data file '{path}'")).await?;
+        let (size, length) = (tail.start + tail.len(), tail.metadata as usize);
+        let inside = length + TRAILER_BYTES;
+        let start = size - inside as u64;
+        let tail = &tail.bytes;
         let bytes = if inside <= tail.len() {
             tail.slice(tail.len() - inside..tail.len() - TRAILER_BYTES)
         } else {
-            let start = size - inside as u64;
             let missing = start..size - tail.len() as u64;
             let front = store.read_ranges(path, std::slice::from_ref(&missing)).await.map_err(|e| in_file(path, e))?;
-            let mut joined = BytesMut::with_capacity(length as usize);
+            let mut joined = BytesMut::with_capacity(length);
             front.iter().for_each(|part| joined.extend_from_slice(part));
             joined.extend_from_slice(&tail[..tail.len() - TRAILER_BYTES]);
             joined.freeze()
         };
-        let footer = Footer::parse(&bytes, size - inside as u64).map_err(|e| in_file(path, e))?;
-        Ok((footer, Tail { start: size - tail.len() as u64, bytes: tail }))
+        Footer::parse(&bytes, start).map_err(|e| in_file(path, e))
     }
 
     /// Bytes that the parsed footer takes in memory.
@@ -180,9 +193,13 @@ mod tests {
     use crate::tests::{MemoryStore, parquet_bytes, sample};
     use fastdata_types::ErrorKind;
 
+    async fn read_from(store: &MemoryStore) -> Result<Footer> {
+        let tail = Tail::read(store, "f", 0).await?;
+        Footer::read(store, "f", &MemoryBudget::new(64 << 20), &tail).await
+    }
+
     async fn read(bytes: Vec<u8>) -> Result<Footer> {
-        let store = MemoryStore::new([("f".to_owned(), bytes)]);
-        Ok(Footer::read(&store, "f", &MemoryBudget::new(64 << 20), 0).await?.0)
+        read_from(&MemoryStore::new([("f".to_owned(), bytes)])).await
     }
 
     #[tokio::test]
@@ -193,7 +210,7 @@ mod tests {
         )
         .unwrap();
         let store = MemoryStore::new([("f".to_owned(), parquet_bytes(&[batch], Default::default()))]);
-        let (footer, _) = Footer::read(&store, "f", &MemoryBudget::new(64 << 20), 0).await.unwrap();
+        let footer = read_from(&store).await.unwrap();
         assert_eq!(footer.metadata.row_group(0).num_columns(), 2000);
         assert_eq!(store.requests(), 2);
     }

@@ -1,5 +1,6 @@
 //! A data file made ready to read: its footer, the deletes that apply to it, and its columns resolved for each decoding pass.
 
+use crate::ahead::FooterRoom;
 use crate::deletes::AppliedDeletes;
 use crate::eval::Predicate;
 use crate::evolve::{FileProjection, ResolveContext};
@@ -75,14 +76,18 @@ pub(crate) fn check_readable(file: &fastdata_types::plan::DataFile) -> Result<()
 }
 
 impl OpenFile {
-    pub(crate) async fn open(scan: &Scan, number: u32) -> Result<OpenFile> {
+    /// `footer_room` is taken for the footer before it is parsed.
+    pub(crate) async fn open(scan: &Scan, number: u32, footer_room: &mut FooterRoom) -> Result<OpenFile> {
         let plan = &scan.plan;
         let file = plan.files.get(number as usize).ok_or_else(|| Error::internal(Stage::Read, "a block names no file"))?;
         let store = plan.table.store.as_ref();
         let is_small = store.is_far(&file.path) && (TAIL_BYTES..=SMALL_FILE).contains(&file.file_size);
         let room = if is_small { scan.small_file_room(file.file_size) } else { None };
         let first_read = if room.is_some() { file.file_size } else { TAIL_BYTES };
-        let (footer, tail) = scan.timers.storage(Footer::read(store, &file.path, &scan.context.budget, first_read)).await?;
+        let tail = scan.timers.storage(Tail::read(store, &file.path, first_read)).await?;
+        footer_room.take(tail.parsed_at_most()).await;
+        let footer = scan.timers.storage(Footer::read(store, &file.path, &scan.context.budget, &tail)).await?;
+        footer_room.keep(footer.memory_bytes());
         let content = match tail.is_whole_file() {
             true => room.or_else(|| scan.small_file_room(tail.len())).map(|room| Content { bytes: tail, _room: room }),
             false => None,

@@ -92,7 +92,8 @@ impl Peer {
         self.reached.load(Ordering::Relaxed)
     }
 
-    /// For one request; waits while there are enough.
+    /// For one request; waits while there are enough. A permit that comes free is handed to the first who waits: whoever asks has to be polled until the
+    /// request is done, or nobody else has anything from it.
     pub(crate) async fn permit(&self) -> OurResult<OwnedSemaphorePermit> {
         let permit = self.permits.clone().acquire_owned().await;
         permit.map_err(|_| Error::internal(Stage::Store, "the request limit is closed"))

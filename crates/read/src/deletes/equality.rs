@@ -17,11 +17,13 @@ use arrow::buffer::NullBuffer;
 use fastdata_types::metadata::{MappedField, NameMapping};
 use fastdata_types::plan::ScanPlan;
 use fastdata_types::{Error, PrimitiveType, Result, Stage};
-use futures::stream::{StreamExt, TryStreamExt};
 use parquet::schema::types::{Type as ParquetType, TypePtr};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
-/// Delete files that are fetched at once.
+/// Delete files that are opened ahead, or open and waiting to be decoded.
 const FETCHES: usize = 8;
 
 /// The keys of all delete files of one id set and one partition.
@@ -46,13 +48,29 @@ pub(super) async fn load(
         matches!(fields.as_slice(), [only] if is_bytes(&only.ty)),
     );
     let fields = Arc::new(fields);
-    let files = members.iter().copied().map(|member| open(plan, context, asker, &fields, member));
-    let mut files = futures::stream::iter(files.collect::<Vec<_>>()).buffered(FETCHES);
-    while let Some((reading, columns, sequence)) = files.try_next().await? {
+    let mut members = members.iter().copied();
+    // Each by a task of its own, which ends with this load. While a file is decoded nobody would poll the others here, and a request that is
+    // under way, or whose turn has come, would keep its place at the store: from the next request of the file that is decoded, too.
+    let (mut tasks, mut begun) = (JoinSet::new(), VecDeque::new());
+    loop {
+        while begun.len() < FETCHES
+            && let Some(member) = members.next()
+        {
+            let (done, opened) = oneshot::channel();
+            let (plan, context, asker, fields) = (Arc::clone(plan), context.clone(), asker.clone(), Arc::clone(&fields));
+            tasks.spawn(async move {
+                // Nobody waits where the load was dropped.
+                let _ = done.send(open(&plan, &context, &asker, &fields, member).await);
+            });
+            begun.push_back(opened);
+        }
+        let Some(opened) = begun.pop_front() else { break };
+        let opened = opened.await.unwrap_or_else(|_| Err(Error::internal(Stage::Read, "opening a delete file panicked")));
+        let (reading, columns, sequence) = opened?;
         let sink = Keys { table, columns, fields: Arc::clone(&fields), sequence };
         table = reading.drain(plan.table.store.as_ref(), context, sink, &mut memory).await?.table;
+        while tasks.try_join_next().is_some() {}
     }
-    drop(files);
     memory.shrink_to(table.bytes());
     Ok(EqualitySet { fields: Arc::unwrap_or_clone(fields), table, _memory: memory })
 }

@@ -1,6 +1,7 @@
 //! A store behind a round trip: how many reads are under way, how large they are, and that rows are the same.
 
 use super::*;
+use parquet::file::metadata::KeyValue;
 
 /// A row group of one column chunk of 16 MB, which nothing compresses.
 fn one_large_chunk() -> World {
@@ -105,6 +106,37 @@ async fn a_file_that_is_slow_to_open_keeps_few_behind_it_from_being_opened() {
             rows.push(batch.unwrap());
         }
         assert_eq!(concat_batches(&rows[0].schema(), &rows).unwrap(), sample(0..3_000));
+        drop(stream);
+        settled(&context).await;
+    }
+}
+
+/// Parsed footers are no part of the budget. These take 4 MiB each, and eight times as much is set aside until they are parsed.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_heavy_footers_are_parsed_ahead_of_a_file_that_is_slow_to_open() {
+    let note = KeyValue::new("note".to_owned(), "x".repeat(4 << 20));
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![note])).build();
+    for (round_trip, tails) in [(None, 31), (Some(Duration::ZERO), 39)] {
+        let mut world = World::of_samples(&[0..10], 10);
+        world.add(parquet_bytes(&[sample(10..20)], properties.clone()), 10);
+        // All but the first are one object.
+        let heavy = world.files[1].clone();
+        world.files.extend(std::iter::repeat_n(heavy, 38));
+        (world.round_trip, world.slow) = (round_trip, Some(Duration::from_millis(800)));
+        let (mut stream, context, store) = world.open();
+        let first = async { stream.next().await.unwrap().unwrap() };
+        let behind = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            store.requests()
+        };
+        let (first, behind) = tokio::join!(first, behind);
+        // What lies before a tail is read for eight footers, and for the one that is next.
+        assert!((tails + 1..=tails + 9).contains(&behind), "{behind} requests");
+        let mut rows = first.num_rows();
+        while let Some(batch) = stream.next().await {
+            rows += batch.unwrap().num_rows();
+        }
+        assert_eq!(rows, 400);
         drop(stream);
         settled(&context).await;
     }
