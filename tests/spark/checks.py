@@ -3,7 +3,7 @@
 Contract: one query of Spark for each state of the table gives all rows with metadata columns, and for each predicate whether it is true,
 false or null of each row. So Spark's own pruning, pushdown and projection play no part in what is expected; which columns and rows are left
 is decided here, by `compare.Rows`. The rows of a snapshot are kept and must be the same for as long as it can be read. Whoever mixes this
-in has `spark`, `lake` (fastdata's), `name`, `folder`, `model`, `models` and `kept` (by snapshot), `state` (metadata) and `outcome`.
+in has `spark`, `lake` (fastdata's), `name`, `folder`, `model`, `models` and `kept` (by snapshot), `state` (metadata), `keys_in_structs` and `outcome`.
 """
 
 import dataclasses
@@ -145,6 +145,9 @@ class Checks:
         if wheres.count(None) == len(wheres) and place.snapshot in self.kept and "snapshot" in place.request:
             return self.kept[place.snapshot], [None] * len(wheres)
         metadata = METADATA + self.lineage()
+        if place.model is self.model and self.keys_in_structs - set(tables.field_ids(self.state).values()):
+            # Spark takes it for null then, in the deletes too, and finds rows deleted that were not.
+            raise Unreadable("a key of equality deletes was dropped from its struct, or with it")
         truths = [f"{predicates.text(where, True)} AS `truth {i}`" for i, where in enumerate(wheres) if where]
         names = [f"`{one['name']}`" for one in place.model.fields]
         if isinstance(place.spark, tuple):

@@ -76,6 +76,20 @@ def metadata(table):
     return json.loads(plain.read_text() if plain.exists() else gzip.decompress((folder / f"v{version}.gz.metadata.json").read_bytes()))
 
 
+def field_ids(found):
+    """The ids of the current schema's columns, those in structs too, by their paths."""
+    schema = next((one for one in found.get("schemas", []) if one["schema-id"] == found["current-schema-id"]), found.get("schema"))
+
+    def of(fields, above):
+        for one in fields:
+            path = (*above, one["name"])
+            yield path, one["id"]
+            if isinstance(one["type"], dict) and one["type"]["type"] == "struct":
+                yield from of(one["type"]["fields"], path)
+
+    return dict(of(schema["fields"], ()))
+
+
 def snapshots(found):
     """The snapshots of all branches, oldest first."""
     return sorted(found.get("snapshots", []), key=lambda one: (one.get("sequence-number", 0), one["timestamp-ms"]))

@@ -1,7 +1,8 @@
 """What each step of a history is in Spark's SQL, or in a call of Java where SQL has no words.
 
 Contract: a method `_OP` for each operation of generate.py does the step or raises what Spark raised. Whoever mixes this in has `spark`, the
-table's names (`name`, `short`), its `folder`, and the `model` and `state` (metadata) from before the step.
+table's names (`name`, `short`), its `folder`, the `model` and `state` (metadata) from before the step, and `keys_in_structs`: the ids of the columns in
+structs that equality deletes went by.
 """
 
 import datetime
@@ -62,6 +63,8 @@ class SparkSteps:
         changes.deleteEqual(
             table, json.dumps({"columns": [".".join(path) for path in step["columns"]], "rows": step["rows"], "scope": step["scope"]})
         )
+        ids = tables.field_ids(self.state)
+        self.keys_in_structs |= {ids[tuple(path)] for path in step["columns"] if len(path) > 1}
 
     def _add_column(self, step):
         if "default" in step:
