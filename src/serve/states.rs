@@ -221,6 +221,7 @@ mod tests {
         states.hold_at("/1.json", &first);
         states.hold_at("/2.json", &loaded("u", 10));
         assert!(states.hold_at("/3.json", &first).given_up.is_empty());
-        assert_eq!((states.listed().states.len(), states.listed().bytes), (2, 2));
+        let listed = states.listed();
+        assert_eq!((listed.states.len(), listed.bytes), (2, 2));
     }
 }

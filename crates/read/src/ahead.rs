@@ -10,6 +10,7 @@ use crate::scan::Scan;
 use crate::schedule::Numbered;
 use fastdata_types::{Error, Result, Stage};
 use std::collections::VecDeque;
+use std::iter::Enumerate;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, oneshot, watch};
@@ -38,9 +39,8 @@ pub(crate) type Opened = (Arc<OpenFile>, u32, Vec<Numbered>);
 
 pub(crate) struct Ahead {
     scan: Arc<Scan>,
-    files: std::vec::IntoIter<(u32, Vec<Numbered>)>,
-    /// How many were begun so far.
-    number: u64,
+    /// By the number of the opening.
+    files: Enumerate<std::vec::IntoIter<(u32, Vec<Numbered>)>>,
     begun: VecDeque<Begun>,
     most: Most,
     progress: Arc<Progress>,
@@ -117,15 +117,8 @@ impl Ahead {
             (false, true) => FAR,
             (false, false) => NEAR,
         };
-        Ahead {
-            scan: Arc::clone(scan),
-            files: files.into_iter(),
-            number: 0,
-            begun: VecDeque::new(),
-            most,
-            progress: Arc::default(),
-            tasks: JoinSet::new(),
-        }
+        let files = files.into_iter().enumerate();
+        Ahead { scan: Arc::clone(scan), files, begun: VecDeque::new(), most, progress: Arc::default(), tasks: JoinSet::new() }
     }
 
     /// The next file of the plan, opened. May be dropped before it is done and called again.
@@ -151,14 +144,15 @@ impl Ahead {
     fn begin(&mut self) {
         while self.tasks.try_join_next().is_some() {}
         while self.may_begin() {
-            let Some((file, blocks)) = self.files.next() else { return };
+            let Some((number, (file, blocks))) = self.files.next() else { return };
+            // In order, so that an opening never waits for one that was not begun.
+            let opening = self.scan.deletes.opening(number as u32);
             let (done, opened) = oneshot::channel();
             let (scan, progress) = (Arc::clone(&self.scan), Arc::clone(&self.progress));
             progress.opening.fetch_add(1, Ordering::Relaxed);
-            let mut room = FooterRoom { progress: Arc::clone(&progress), number: self.number, bytes: 0 };
-            self.number += 1;
+            let mut room = FooterRoom { progress: Arc::clone(&progress), number: number as u64, bytes: 0 };
             self.tasks.spawn(async move {
-                let opened = OpenFile::open(&scan, file, &mut room).await;
+                let opened = OpenFile::open(&scan, file, opening, &mut room).await;
                 // Nobody waits where the scan was dropped.
                 let _ = done.send(opened.map(|opened| (opened, room)));
                 progress.opening.fetch_sub(1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! A data file made ready to read: its footer, the deletes that apply to it, and its columns resolved for each decoding pass.
 
 use crate::ahead::FooterRoom;
-use crate::deletes::AppliedDeletes;
+use crate::deletes::{AppliedDeletes, Opening};
 use crate::eval::Predicate;
 use crate::evolve::{FileProjection, ResolveContext};
 use crate::footer::{Footer, TAIL_BYTES, Tail, chunk_range};
@@ -77,7 +77,7 @@ pub(crate) fn check_readable(file: &fastdata_types::plan::DataFile) -> Result<()
 
 impl OpenFile {
     /// `footer_room` is taken for the footer before it is parsed.
-    pub(crate) async fn open(scan: &Scan, number: u32, footer_room: &mut FooterRoom) -> Result<OpenFile> {
+    pub(crate) async fn open(scan: &Scan, number: u32, opening: Opening, footer_room: &mut FooterRoom) -> Result<OpenFile> {
         let plan = &scan.plan;
         let file = plan.files.get(number as usize).ok_or_else(|| Error::internal(Stage::Read, "a block names no file"))?;
         let store = plan.table.store.as_ref();
@@ -92,7 +92,7 @@ impl OpenFile {
             true => room.or_else(|| scan.small_file_room(tail.len())).map(|room| Content { bytes: tail, _room: room }),
             false => None,
         };
-        let deletes = scan.deletes.for_file(number).await?;
+        let deletes = scan.deletes.for_file(number, opening).await?;
 
         let metadata = &plan.table.metadata;
         let facts = FileFacts::new(file, metadata);

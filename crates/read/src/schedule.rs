@@ -96,7 +96,17 @@ impl Schedule {
                 if let Some(unit) = units.pop_front() {
                     pending.insert(unit.order, Arc::new(unit));
                 } else {
-                    match if wanted.enough() { None } else { opened.next().await } {
+                    let next = async { if wanted.enough() { None } else { opened.next().await } };
+                    let next = tokio::select! {
+                        biased;
+                        // The next file may wait for memory that the file of this one holds.
+                        Some(unit) = self.returned.recv() => {
+                            pending.insert(unit.order, unit);
+                            continue;
+                        }
+                        next = next => next,
+                    };
+                    match next {
                         Some(opened) => {
                             let (file, number, blocks) = opened?;
                             StatsCollector::add(&scan.context.stats.files_read, 1);
@@ -185,16 +195,16 @@ fn kib(bytes: u64) -> u32 {
 /// A block and its place in the plan.
 pub(crate) type Numbered = (u32, Block);
 
-/// Blocks in plan order, those of one file that follow one another together.
+/// The openings of a scan: blocks in plan order, those of one file that follow one another together. A file whose blocks lie apart is
+/// opened more than once.
+pub(crate) fn openings(blocks: &[Block]) -> impl Iterator<Item = &[Block]> {
+    blocks.chunk_by(|before, block| before.file == block.file)
+}
+
+/// The file of each opening, and its blocks.
 fn by_file(blocks: &[Block]) -> Vec<(u32, Vec<Numbered>)> {
-    let mut files: Vec<(u32, Vec<Numbered>)> = Vec::new();
-    for (number, block) in (0..).zip(blocks) {
-        match files.last_mut() {
-            Some((file, blocks)) if *file == block.file => blocks.push((number, *block)),
-            _ => files.push((block.file, vec![(number, *block)])),
-        }
-    }
-    files
+    let mut numbered = (0..).zip(blocks.iter().copied());
+    openings(blocks).filter_map(|run| Some((run.first()?.file, numbered.by_ref().take(run.len()).collect()))).collect()
 }
 
 /// The row groups of a file's blocks, in the blocks' order. Blocks that follow one another within a row group are read in one go.

@@ -1,15 +1,16 @@
 //! What the deletes of one scan take from the memory budget.
 //!
 //! Problem: delete sets stay in memory while data files are read, next to decoding, which needs memory to make progress; and files are
-//! opened ahead, in no certain order. Contract: memory is reserved before it is used, and the deletes of one scan never take more than
-//! half of the budget. The last half of that is for the data file whose turn it is: the first one in plan order whose deletes were
-//! not handed out yet. Whoever finds no room waits for its turn, and then for the files before it to be read; where nothing will be given
-//! back, what does not fit is refused with `budget-too-small` and the figure. So a scan finishes or is refused, it does not hang on its
-//! own deletes. A caller that leaves data files out does not stop the others: after [`PATIENCE`] they need not wait their turn.
+//! opened ahead, in no certain order, a file whose blocks lie apart more than once. Contract: memory is reserved before it is used, and the
+//! deletes of one scan never take more than half of the budget. The last half of that is for the opening whose turn it is: the first one in the
+//! order of reading whose deletes were not handed out yet. Whoever finds no room waits for its turn, and then for the openings before it to be
+//! read; where nothing will be given back, what does not fit is refused with `budget-too-small` and the figure. So a scan finishes or is
+//! refused, it does not hang on its own deletes. What is in memory is shared with an opening ahead of its turn only while the first half holds
+//! it all: those before it could give nothing back. A caller that leaves openings out does not stop the others: after [`PATIENCE`] they need not wait
+//! for the turn of one that was not begun.
 
 use fastdata_types::{Error, MemoryBudget, Permit, Result};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 /// What a refusal adds for the steps after the one that was refused: pages of some columns more, and a table that grows.
 const STILL_TO_COME: u64 = 1 << 20;
 
-/// How long a data file waits for its turn.
+/// How long an opening waits for the turn of one that was not begun.
 const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 10_000 });
 
 /// All reservations of one scan.
@@ -32,28 +33,35 @@ pub(super) struct Holdings {
 #[derive(Debug, Default)]
 struct State {
     held: u64,
-    /// Per place in plan order whether the deletes of the data file there were handed out.
-    handed_out: Vec<bool>,
-    /// The first place where they were not.
+    /// In the order of reading.
+    openings: Vec<Progress>,
+    /// The first opening whose deletes were not handed out.
     turn: usize,
-    /// Places whose data files have their deletes in memory now, and how often.
+    /// Openings whose deletes are in memory now, and how often.
     live: BTreeMap<u32, usize>,
+}
+
+/// How far an opening is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Progress {
+    ToCome,
+    Begun,
+    HandedOut,
 }
 
 enum Taken {
     Yes,
-    /// It is not this data file's turn.
+    /// It is not this opening's turn.
     NotYet,
-    /// An earlier data file will give memory back.
+    /// An earlier opening will give memory back.
     Later,
     /// Together with what others hold it is this much, and nothing will be given back.
     Never(u64),
 }
 
 impl Holdings {
-    /// `places` data files will be read.
-    pub(super) fn new(budget: Arc<MemoryBudget>, places: usize) -> Arc<Self> {
-        let state = State { handed_out: vec![false; places], ..State::default() };
+    pub(super) fn new(budget: Arc<MemoryBudget>, openings: usize) -> Arc<Self> {
+        let state = State { openings: vec![Progress::ToCome; openings], ..State::default() };
         Arc::new(Holdings { budget, state: Mutex::new(state), changed: Notify::new() })
     }
 
@@ -71,33 +79,43 @@ impl Holdings {
         self.state().held
     }
 
-    /// The deletes of the data file at this place are handed out, and in memory until the returned value is dropped.
-    pub(super) fn hand_out(self: &Arc<Self>, place: u32) -> Live {
-        let mut state = self.state();
-        *state.live.entry(place).or_default() += 1;
-        if let Some(handed_out) = state.handed_out.get_mut(place as usize) {
-            *handed_out = true;
+    /// An opening will ask for its deletes, unless the returned value is dropped before.
+    pub(super) fn begin(self: &Arc<Self>, number: u32) -> Opening {
+        if let Some(progress @ Progress::ToCome) = self.state().openings.get_mut(number as usize) {
+            *progress = Progress::Begun;
         }
-        while state.handed_out.get(state.turn) == Some(&true) {
+        Opening { holdings: Arc::clone(self), number }
+    }
+
+    /// The deletes of an opening are handed out, and in memory until the returned value is dropped.
+    pub(super) fn hand_out(self: &Arc<Self>, opening: u32) -> Live {
+        let mut state = self.state();
+        *state.live.entry(opening).or_default() += 1;
+        if let Some(progress) = state.openings.get_mut(opening as usize) {
+            *progress = Progress::HandedOut;
+        }
+        while state.openings.get(state.turn) == Some(&Progress::HandedOut) {
             state.turn += 1;
         }
         drop(state);
         self.changed.notify_waiters();
-        Live { holdings: Arc::clone(self), place }
+        Live { holdings: Arc::clone(self), opening }
     }
 
-    fn take(&self, more: u64, place: u32, of: u64, patient: bool) -> Taken {
+    fn take(&self, more: u64, opening: u32, of: u64, patient: bool) -> Taken {
         let mut state = self.state();
         let together = state.held.saturating_add(more);
         if of > self.limit() {
             return Taken::Never(together);
         }
         if together > self.limit() / 2 {
-            if patient && place as usize > state.turn {
+            // However long the one whose turn it is waits for those before it: what they give back is for that one.
+            let is_begun = state.openings.get(state.turn) == Some(&Progress::Begun);
+            if opening as usize > state.turn && (patient || is_begun) {
                 return Taken::NotYet;
             }
             if together > self.limit() {
-                let earlier = state.live.range(..place).next().is_some();
+                let earlier = state.live.range(..opening).next().is_some();
                 return if earlier { Taken::Later } else { Taken::Never(together) };
             }
         }
@@ -113,20 +131,42 @@ impl Holdings {
     }
 }
 
-/// A data file whose deletes are in memory.
+/// An opening that was begun.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    holdings: Arc<Holdings>,
+    number: u32,
+}
+
+impl Opening {
+    /// Its place in the order of reading.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(progress @ Progress::Begun) = self.holdings.state().openings.get_mut(self.number as usize) {
+            *progress = Progress::ToCome;
+        }
+    }
+}
+
+/// An opening whose deletes are in memory.
 #[derive(Debug)]
 pub(super) struct Live {
     holdings: Arc<Holdings>,
-    place: u32,
+    opening: u32,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
         let mut state = self.holdings.state();
-        if let Some(count) = state.live.get_mut(&self.place) {
+        if let Some(count) = state.live.get_mut(&self.opening) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                state.live.remove(&self.place);
+                state.live.remove(&self.opening);
             }
         }
         drop(state);
@@ -134,28 +174,73 @@ impl Drop for Live {
     }
 }
 
-/// On whose behalf memory is taken: the first in plan order of the data files that wait for a delete set.
+/// On whose behalf memory is taken: the first in the order of reading of the openings that wait for a delete set.
 #[derive(Debug, Clone)]
 pub(super) struct Asker {
     holdings: Arc<Holdings>,
-    place: Arc<AtomicU32>,
+    waiting: Arc<Mutex<Vec<u32>>>,
 }
 
 impl Asker {
     pub(super) fn new(holdings: &Arc<Holdings>) -> Self {
-        Asker { holdings: Arc::clone(holdings), place: Arc::new(AtomicU32::new(u32::MAX)) }
+        Asker { holdings: Arc::clone(holdings), waiting: Arc::default() }
     }
 
-    /// The data file at this place waits, too.
-    pub(super) fn also(&self, place: u32) {
-        if self.place.fetch_min(place, Ordering::Relaxed) > place {
+    fn waiting(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn first(&self) -> u32 {
+        self.waiting().iter().min().copied().unwrap_or(u32::MAX)
+    }
+
+    /// An opening waits for the set, until the returned value is dropped.
+    pub(super) fn waits(&self, opening: u32) -> Waits<'_> {
+        let mut waiting = self.waiting();
+        let is_first = waiting.iter().all(|other| opening < *other);
+        waiting.push(opening);
+        drop(waiting);
+        if is_first {
             self.holdings.changed.notify_waiters();
         }
+        Waits { asker: self, opening }
+    }
+
+    /// Whether an opening may hold a set that is in memory. One ahead of its turn may not where that would keep the last half from others.
+    pub(super) fn may_hold(&self, opening: u32, patient: bool) -> bool {
+        matches!(self.holdings.take(0, opening, 0, patient), Taken::Yes)
+    }
+
+    /// Waits for a change after this call; false where none came for so long that an opening need not be patient.
+    pub(super) fn changed(&self) -> impl Future<Output = bool> + Send + '_ {
+        let changed = self.holdings.changed.notified();
+        async move { tokio::time::timeout(PATIENCE, changed).await.is_ok() }
+    }
+
+    /// Whether the deletes of the scan take so little that a set may stay for openings to come: half of what is there for those ahead of
+    /// their turn.
+    pub(super) fn has_room(&self) -> bool {
+        self.holdings.state().held <= self.holdings.limit() / 4
     }
 
     /// An empty reservation; `what` names the delete set in a refusal.
     pub(super) fn reservation(&self, what: String) -> Reservation {
         Reservation { asker: self.clone(), what, permits: Vec::new(), bytes: 0 }
+    }
+}
+
+/// An opening that waits for a delete set.
+pub(super) struct Waits<'a> {
+    asker: &'a Asker,
+    opening: u32,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.asker.waiting();
+        if let Some(at) = waiting.iter().position(|opening| *opening == self.opening) {
+            waiting.swap_remove(at);
+        }
     }
 }
 
@@ -181,7 +266,7 @@ impl Reservation {
             let changed = holdings.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match holdings.take(more, self.asker.place.load(Ordering::Relaxed), bytes, patient) {
+            match holdings.take(more, self.asker.first(), bytes, patient) {
                 Taken::Yes => break,
                 Taken::NotYet => patient = tokio::time::timeout(PATIENCE, changed).await.is_ok(),
                 Taken::Later => changed.await,
@@ -242,9 +327,9 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn reservation(holdings: &Arc<Holdings>, place: u32, what: &str) -> Reservation {
+    fn reservation(holdings: &Arc<Holdings>, opening: u32, what: &str) -> Reservation {
         let asker = Asker::new(holdings);
-        asker.also(place);
+        asker.waiting().push(opening);
         asker.reservation(what.to_owned())
     }
 
@@ -267,7 +352,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_an_earlier_data_file_holds_is_waited_for() {
+    async fn what_an_earlier_opening_holds_is_waited_for() {
         let holdings = Holdings::new(MemoryBudget::new(8 * MIB), 2);
         let mut first = reservation(&holdings, 0, "a");
         first.grow_to(3 * MIB).await.unwrap();
@@ -298,21 +383,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_set_that_an_earlier_data_file_waits_for_is_loaded_in_that_ones_turn() {
+    async fn a_set_that_an_earlier_opening_waits_for_is_loaded_in_that_ones_turn() {
         let holdings = Holdings::new(MemoryBudget::new(8 * MIB), 3);
         let asker = Asker::new(&holdings);
-        asker.also(2);
+        let _later = asker.waits(2);
         let mut shared = asker.reservation("shared".into());
         let waiting = tokio::spawn(async move { shared.grow_to(3 * MIB).await.map(|()| shared) });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        asker.also(0);
+        let _earlier = asker.waits(0);
         assert_eq!(waiting.await.unwrap().unwrap().bytes(), 3 * MIB);
     }
 
     #[tokio::test]
-    async fn a_data_file_that_never_comes_does_not_stop_the_others() {
+    async fn an_opening_that_never_comes_does_not_stop_the_others() {
         let holdings = Holdings::new(MemoryBudget::new(8 * MIB), 2);
+        drop(holdings.begin(0));
         reservation(&holdings, 1, "later").grow_to(3 * MIB).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn those_behind_an_opening_that_waits_in_its_turn_do_not_lose_patience() {
+        let holdings = Holdings::new(MemoryBudget::new(8 * MIB), 3);
+        let mut first = reservation(&holdings, 0, "first");
+        first.grow_to(3 * MIB).await.unwrap();
+        let live = holdings.hand_out(0);
+        let opening = holdings.begin(1);
+        let grown = |mut memory: Reservation| async move { memory.grow_to(2 * MIB).await.map(|()| memory) };
+        let second = tokio::spawn(grown(reservation(&holdings, 1, "second")));
+        let mut ahead = reservation(&holdings, 2, "ahead");
+        let ahead = tokio::spawn(async move { ahead.grow_to(MIB).await.map(|()| ahead) });
+        tokio::time::sleep(PATIENCE * 2).await;
+        assert!(!second.is_finished() && !ahead.is_finished(), "it would take what is given back to the second");
+        drop((first, live));
+        let _second = second.await.unwrap().unwrap();
+        let _live = holdings.hand_out(opening.number());
+        assert_eq!(ahead.await.unwrap().unwrap().bytes(), MIB);
     }
 }

@@ -3,7 +3,8 @@
 //! Problem: the planner says which delete files apply to which data files; one delete file may apply to thousands of them, and one
 //! data file may have thousands of delete files. Contract: [`ScanDeletes::for_file`] gives what applies to a data file; each delete file
 //! (each vector of a Puffin file) is read once, however many callers ask and however many data files refer to it, and is kept within the
-//! memory budget until the last of them was read; a delete file that is missing, damaged, of another size than the manifest says or of a
+//! memory budget until the last of them was read. A data file whose blocks lie apart is opened more than once, and what it refers to may then
+//! be read again where memory is short. A delete file that is missing, damaged, of another size than the manifest says or of a
 //! format that is not read fails the scan with an error that names it: it is never skipped.
 //!
 //! How: position delete files become a roaring bitmap per data file (`position`), deletion vectors one bitmap (`vector`, `vector_file`),
@@ -22,18 +23,20 @@ mod keys;
 mod memory;
 mod position;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vector;
 mod vector_file;
 mod work;
 
 pub(crate) use applied::AppliedDeletes;
 pub(crate) use equality_schema::equality_schema;
+pub(crate) use memory::Opening;
 pub use vector::decode_deletion_vector;
 
 use crate::ReadContext;
+use crate::schedule::openings;
 use applied::{AppliedSet, DeletedPositions};
-use cell::SetCell;
+use cell::{SetCell, Users};
 use delete_parquet::name_of;
 use equality::EqualitySet;
 use equality_schema::key_fields;
@@ -55,8 +58,6 @@ pub(crate) struct ScanDeletes {
     plan: Arc<ScanPlan>,
     context: ReadContext,
     holdings: Arc<Holdings>,
-    /// Per data file its place in the order of the plan's blocks; `None` where no block reads it.
-    places: Vec<Option<u32>>,
     paths: OnceLock<Arc<PathIndex>>,
     loads: Vec<Load>,
     sets: Vec<PlannedSet>,
@@ -87,47 +88,50 @@ impl std::fmt::Debug for ScanDeletes {
 
 impl ScanDeletes {
     pub(crate) fn new(plan: Arc<ScanPlan>, context: ReadContext) -> Self {
-        let places = places(&plan);
-        let holdings = Holdings::new(Arc::clone(&context.budget), places.iter().flatten().count());
-        let (loads, sets) = plan_loads(&plan, &places, &holdings);
+        let holdings = Holdings::new(Arc::clone(&context.budget), openings(&plan.blocks).count());
+        let (loads, sets) = plan_loads(&plan, &holdings);
         let asked = plan.files.iter().map(|_| AtomicBool::new(false)).collect();
-        ScanDeletes { plan, context, holdings, places, paths: OnceLock::new(), loads, sets, asked }
+        ScanDeletes { plan, context, holdings, paths: OnceLock::new(), loads, sets, asked }
     }
 
-    /// The deletes of one data file, by its index in the plan. Waits for memory where others hold it: callers hold none for this
-    /// data file yet, and drop what they get when the data file is read.
-    pub(crate) async fn for_file(&self, file: u32) -> Result<Arc<AppliedDeletes>> {
+    /// Announces an opening, by its number among those of the plan's blocks. Those behind it leave room for its deletes until it has them.
+    pub(crate) fn opening(&self, number: u32) -> Opening {
+        self.holdings.begin(number)
+    }
+
+    /// The deletes of one data file, by its index in the plan, for one opening of it. Waits for memory where others hold it: callers hold none
+    /// for this opening yet, and drop what they get when its blocks are read.
+    pub(crate) async fn for_file(&self, file: u32, opening: Opening) -> Result<Arc<AppliedDeletes>> {
         let data =
             self.plan.files.get(file as usize).ok_or_else(|| Error::internal(Stage::Read, format!("the plan has no data file {file}")))?;
-        let place = self.places.get(file as usize).copied().flatten().unwrap_or(u32::MAX);
-        let (positions, equality) = futures::try_join!(self.positions(data, file, place), self.equality(data, place))?;
-        if self.asked.get(file as usize).is_some_and(|asked| !asked.swap(true, Ordering::Relaxed)) {
-            self.note_asked(data).await;
-        }
+        let number = opening.number();
+        let (positions, equality) = futures::try_join!(self.positions(data, file, number), self.equality(data, number))?;
+        let is_first = self.asked.get(file as usize).is_some_and(|asked| !asked.swap(true, Ordering::Relaxed));
+        self.note_asked(data, is_first).await;
         let field_ids = equality.iter().flat_map(|applied| applied.set.fields.iter().map(|f| f.id)).collect();
-        Ok(Arc::new(AppliedDeletes { positions, equality, field_ids, _live: self.holdings.hand_out(place) }))
+        Ok(Arc::new(AppliedDeletes { positions, equality, field_ids, _live: self.holdings.hand_out(number) }))
     }
 
-    async fn positions(&self, data: &DataFile, file: u32, place: u32) -> Result<Vec<DeletedPositions>> {
+    async fn positions(&self, data: &DataFile, file: u32, opening: u32) -> Result<Vec<DeletedPositions>> {
         // A deletion vector replaces every position delete file of its data file.
         if let Some(vector) = data.deletes.vector {
-            return Ok(vec![DeletedPositions::Vector(self.vector(vector, place).await?)]);
+            return Ok(vec![DeletedPositions::Vector(self.vector(vector, opening).await?)]);
         }
-        let loads = distinct(&data.deletes.positions).into_iter().map(|delete| self.part_of_file(delete, file, place));
+        let loads = distinct(&data.deletes.positions).into_iter().map(|delete| self.part_of_file(delete, file, opening));
         futures::stream::iter(loads.collect::<Vec<_>>()).buffered(FETCHES).try_collect().await
     }
 
-    async fn note_asked(&self, data: &DataFile) {
+    async fn note_asked(&self, data: &DataFile, is_first: bool) {
         for used in used_by(data) {
             match self.loads.get(used as usize) {
-                Some(Load::Position(cell)) => cell.asked().await,
-                Some(Load::Vector(cell)) => cell.asked().await,
+                Some(Load::Position(cell)) => cell.asked(is_first).await,
+                Some(Load::Vector(cell)) => cell.asked(is_first).await,
                 _ => {}
             }
         }
         for set in self.sets_of(data) {
             if let Some(planned) = self.sets.get(set) {
-                planned.cell.asked().await;
+                planned.cell.asked(is_first).await;
             }
         }
     }
@@ -145,25 +149,25 @@ impl ScanDeletes {
         known.ok_or_else(|| Error::internal(Stage::Read, format!("the plan has no delete file {at}")))
     }
 
-    async fn vector(&self, at: u32, place: u32) -> Result<Arc<Vector>> {
+    async fn vector(&self, at: u32, opening: u32) -> Result<Arc<Vector>> {
         let (delete, Load::Vector(cell)) = self.delete(at)? else { return Err(misplaced(at)) };
         let DeleteKind::Vector { content_offset, content_size, .. } = delete.kind else { return Err(misplaced(at)) };
         let store = self.plan.table.store.as_ref();
-        cell.get(place, vector_file::load(store, &self.context, delete, content_offset, content_size, cell.asker())).await
+        cell.get(opening, || vector_file::load(store, &self.context, delete, content_offset, content_size, cell.asker())).await
     }
 
-    async fn part_of_file(&self, at: u32, file: u32, place: u32) -> Result<DeletedPositions> {
+    async fn part_of_file(&self, at: u32, file: u32, opening: u32) -> Result<DeletedPositions> {
         let (_, Load::Position(cell)) = self.delete(at)? else { return Err(misplaced(at)) };
-        let load = async {
+        let load = move || async move {
             let store = &self.plan.table.store;
             let paths = self.paths.get_or_init(|| Arc::new(PathIndex::new(&self.plan, store.as_ref())));
             let targets = Targets { plan: Arc::clone(&self.plan), store: Arc::clone(store), paths: Arc::clone(paths), delete: at };
             position::load(targets, &self.context, cell.asker()).await
         };
-        Ok(DeletedPositions::File(cell.get(place, load).await?, file))
+        Ok(DeletedPositions::File(cell.get(opening, load).await?, file))
     }
 
-    async fn equality(&self, data: &DataFile, place: u32) -> Result<Vec<AppliedSet>> {
+    async fn equality(&self, data: &DataFile, opening: u32) -> Result<Vec<AppliedSet>> {
         for at in &data.deletes.equality {
             let (delete, Load::Equality(_)) = self.delete(*at)? else { return Err(misplaced(*at)) };
             if delete.sequence_number <= data.sequence_number {
@@ -176,7 +180,7 @@ impl ScanDeletes {
         let mut applied = Vec::new();
         for set in self.sets_of(data) {
             let Some(planned) = self.sets.get(set) else { continue };
-            let set = planned.cell.get(place, self.load_set(planned)).await?;
+            let set = planned.cell.get(opening, || self.load_set(planned)).await?;
             if !set.table.is_empty() {
                 applied.push(AppliedSet { set, sequence_number: data.sequence_number });
             }
@@ -213,25 +217,12 @@ fn used_by(data: &DataFile) -> BTreeSet<u32> {
     data.deletes.vector.map_or_else(|| distinct(&data.deletes.positions), |vector| BTreeSet::from([vector]))
 }
 
-/// The order in which data files are read.
-fn places(plan: &ScanPlan) -> Vec<Option<u32>> {
-    let mut places = vec![None; plan.files.len()];
-    let mut next = 0;
-    for block in &plan.blocks {
-        if let Some(place @ None) = places.get_mut(block.file as usize) {
-            *place = Some(next);
-            next += 1;
-        }
-    }
-    places
-}
-
 /// Spec id and partition tuple of deletes that are not global.
 type Reach = (i32, String);
 
 /// How each delete file is loaded, and the sets of equality delete files: a key table serves those with the same columns and the same
 /// reach (spec "Scan Planning": all data files for an unpartitioned spec, else those of the same spec and partition).
-fn plan_loads(plan: &ScanPlan, places: &[Option<u32>], holdings: &Arc<Holdings>) -> (Vec<Load>, Vec<PlannedSet>) {
+fn plan_loads(plan: &ScanPlan, holdings: &Arc<Holdings>) -> (Vec<Load>, Vec<PlannedSet>) {
     let mut groups: HashMap<(BTreeSet<i32>, Option<Reach>), usize> = HashMap::new();
     let mut members: Vec<(BTreeSet<i32>, Vec<u32>)> = Vec::new();
     let mut set_of: HashMap<u32, usize> = HashMap::new();
@@ -250,8 +241,8 @@ fn plan_loads(plan: &ScanPlan, places: &[Option<u32>], holdings: &Arc<Holdings>)
             members.push(at);
         }
     }
-    let (users, set_users) = count_users(plan, places, &set_of);
-    let count = |at: usize| users.get(&(at as u32)).copied().unwrap_or(0);
+    let (users, set_users) = count_users(plan, &set_of);
+    let count = |at: usize| users.get(&(at as u32)).copied().unwrap_or_default();
     let load = |(at, delete): (usize, &DeleteFile)| match delete.kind {
         DeleteKind::Position { .. } => Load::Position(SetCell::new(holdings, count(at))),
         DeleteKind::Vector { .. } => Load::Vector(SetCell::new(holdings, count(at))),
@@ -259,21 +250,27 @@ fn plan_loads(plan: &ScanPlan, places: &[Option<u32>], holdings: &Arc<Holdings>)
     };
     let loads = plan.deletes.iter().enumerate().map(load).collect();
     let set = |(at, (ids, members)): (usize, (BTreeSet<i32>, Vec<u32>))| {
-        let users = set_users.get(&at).copied().unwrap_or(0);
+        let users = set_users.get(&at).copied().unwrap_or_default();
         PlannedSet { ids, members, cell: SetCell::new(holdings, users) }
     };
     (loads, members.into_iter().enumerate().map(set).collect())
 }
 
-/// How many data files that will be read refer to each delete file and each set.
-fn count_users(plan: &ScanPlan, places: &[Option<u32>], set_of: &HashMap<u32, usize>) -> (HashMap<u32, usize>, HashMap<usize, usize>) {
-    let (mut users, mut set_users) = (HashMap::new(), HashMap::new());
-    for (data, _) in plan.files.iter().zip(places).filter(|(_, place)| place.is_some()) {
+/// How many of the data files that will be read refer to each delete file and each set, and how often those are opened.
+fn count_users(plan: &ScanPlan, set_of: &HashMap<u32, usize>) -> (HashMap<u32, Users>, HashMap<usize, Users>) {
+    let mut opened = vec![0usize; plan.files.len()];
+    for block in openings(&plan.blocks).filter_map(<[_]>::first) {
+        if let Some(times) = opened.get_mut(block.file as usize) {
+            *times += 1;
+        }
+    }
+    let (mut users, mut set_users): (HashMap<u32, Users>, HashMap<usize, Users>) = (HashMap::new(), HashMap::new());
+    for (data, times) in plan.files.iter().zip(opened).filter(|(_, times)| *times > 0) {
         for used in used_by(data) {
-            *users.entry(used).or_default() += 1;
+            users.entry(used).or_default().add(times);
         }
         for set in data.deletes.equality.iter().filter_map(|at| set_of.get(at).copied()).collect::<BTreeSet<usize>>() {
-            *set_users.entry(set).or_default() += 1;
+            set_users.entry(set).or_default().add(times);
         }
     }
     (users, set_users)

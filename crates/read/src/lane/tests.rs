@@ -1,13 +1,14 @@
 //! Lanes: each row in one of them, and from any position the same rest.
 
 use super::{LaneStart, count_lanes, read_lanes};
+use crate::deletes::tests::vector::puffin;
 use crate::tests::{World, sample, settled};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 use fastdata_types::expr::{Column, CompareOp};
 use fastdata_types::lanes::{Lane, LanePlan, LanePosition, Part, PlanDigest, ShuffleKey};
-use fastdata_types::plan::{Block, Extent, Share};
+use fastdata_types::plan::{Block, DeleteFile, DeleteKind, Extent, FileFormat, Share};
 use fastdata_types::schema::PrimitiveType;
 use fastdata_types::{ErrorKind, Expr, Result, Value};
 use futures::StreamExt;
@@ -15,6 +16,7 @@ use proptest::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Deals blocks of so many rows to lanes, in parts of so many blocks.
 fn deal(files: &[Range<i64>], block_rows: u64, lanes: usize, part_blocks: usize, shuffle: Option<ShuffleKey>) -> LanePlan {
@@ -175,6 +177,50 @@ async fn the_order_of_a_window_counts_as_its_memory() {
     let lanes = deal(&files, 300_000, 1, 1, Some(ShuffleKey::default()));
     let error = pull(&world, &lanes, 0, LanePosition::default(), usize::MAX).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::BudgetTooSmall, "{error}");
+}
+
+/// Files are opened again in every window, and while the deletes of two of them are in memory there is no room for a third's. The first
+/// file comes a window later than the others: what it waits for is held for files that were opened before, and will be opened after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletes_of_files_that_windows_open_again_and_again_neither_stall_nor_are_refused() {
+    let mut world = World::of_samples(&[0..400, 400..800, 800..1200], 400).select(&["id"]);
+    for file in 0..3u32 {
+        // Rows of the file in the first container only. The others make it large: 1.03 MiB, and 1.43 while it is decoded.
+        let positions: Vec<u64> =
+            (0..5600).flat_map(|container| (0..28).map(move |at| (container << 16) + 7 * at + u64::from(file))).collect();
+        let (bytes, content_offset, content_size) = puffin(&positions);
+        let referenced_data_file = world.files[file as usize].path.clone();
+        world.files[file as usize].deletes.vector = Some(file);
+        world.deletes.push(DeleteFile {
+            path: format!("deletes/{file}.puffin"),
+            format: FileFormat::Puffin,
+            file_size: bytes.len() as u64,
+            record_count: positions.len() as u64,
+            spec_id: 0,
+            partition: Arc::new(vec![]),
+            sequence_number: 9,
+            encrypted: false,
+            kind: DeleteKind::Vector { referenced_data_file, content_offset, content_size },
+        });
+        world.objects.push((format!("deletes/{file}.puffin"), bytes));
+    }
+    let part = |window: u64| {
+        let quarter = |file| Some((file, if file == 0 { window.checked_sub(1)? } else { window })).filter(|(_, quarter)| *quarter < 4);
+        let share = |quarter| Some(Share { from: 100 * quarter, to: 100 * (quarter + 1), of: 400 });
+        let block = |(file, quarter)| Block { file, extent: Extent { start: 0, end: u64::MAX, share: share(quarter) } };
+        let blocks: Vec<Block> = (0..3).filter_map(quarter).map(block).collect();
+        Part { rows: 100 * blocks.len() as u64, blocks }
+    };
+    let lane = Lane { number: 0, parts: (0..5).map(part).collect() };
+    let shuffle = Some(ShuffleKey::default());
+    let lanes = LanePlan { digest: PlanDigest([3; 16]), snapshot_id: Some(1), schema_id: 0, shuffle, lanes: vec![lane] };
+    // A shuffled lane reads within half of it, and deletes take a half of that at most: 3.25 MiB.
+    world.budget = 13 << 20;
+    let pulled = tokio::time::timeout(Duration::from_secs(60), pull(&world, &lanes, 0, LanePosition::default(), usize::MAX)).await;
+    let mut rows = flat(&pulled.expect("a stall").unwrap());
+    rows.sort_unstable();
+    let is_deleted = |id: i64| (0..28).any(|at| id % 400 == 7 * at + id / 400);
+    assert_eq!(rows, (0..1200).filter(|id| !is_deleted(*id)).collect::<Vec<_>>());
 }
 
 /// A step may end behind the decoding of a row group's last slice, which is not the end of the row group.

@@ -201,7 +201,7 @@ async fn against(ty: PrimitiveType, deleted: ArrayRef, data: ArrayRef) -> Result
     let d = b.equality("mem://typed", &[1], 2, &batch(vec![("c", 1, deleted)]));
     let a = b.data("mem://a", 1, lists(&[], &[d], None));
     let scan = b.build();
-    let applied = scan.deletes.for_file(a).await?;
+    let applied = scan.ask(a).await?;
     let schema = Schema::new(0, fields).unwrap();
     applied.equality_deleted(&batch(vec![("c", 1, data)]), &schema).map(bits)
 }

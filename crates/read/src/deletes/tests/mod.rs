@@ -5,7 +5,7 @@ mod equality;
 mod once;
 mod permits;
 mod position;
-mod vector;
+pub(crate) mod vector;
 
 use super::{AppliedDeletes, ScanDeletes};
 use crate::ReadContext;
@@ -111,6 +111,8 @@ pub(super) struct Builder {
     pub(super) files: Vec<DataFile>,
     pub(super) deletes: Vec<DeleteFile>,
     pub(super) budget: u64,
+    /// How often every data file is opened, one after the other.
+    pub(super) rounds: u32,
 }
 
 /// A scan over the world that the builder made.
@@ -131,6 +133,7 @@ impl Builder {
             files: vec![],
             deletes: vec![],
             budget: 64 << 20,
+            rounds: 1,
         }
     }
 
@@ -233,7 +236,8 @@ impl Builder {
             notes: vec![],
             catalog_retries: 0,
         };
-        let blocks = (0..self.files.len() as u32).map(|file| Block::bytes(file, 0, 1000)).collect();
+        let files = self.files.len() as u32;
+        let blocks = (0..self.rounds).flat_map(|_| (0..files).map(|file| Block::bytes(file, 0, 1000))).collect();
         let plan = ScanPlan {
             table: Arc::new(table),
             snapshot_id: None,
@@ -256,12 +260,17 @@ impl Builder {
 }
 
 impl Scan {
+    /// In the first round a data file has the number of its opening.
+    pub(super) async fn ask(&self, file: u32) -> Result<Arc<AppliedDeletes>> {
+        self.deletes.for_file(file, self.deletes.opening(file)).await
+    }
+
     pub(super) async fn file(&self, file: u32) -> Arc<AppliedDeletes> {
-        self.deletes.for_file(file).await.unwrap()
+        self.ask(file).await.unwrap()
     }
 
     pub(super) async fn refusal(&self, file: u32) -> Error {
-        self.deletes.for_file(file).await.expect_err("a refusal")
+        self.ask(file).await.expect_err("a refusal")
     }
 }
 

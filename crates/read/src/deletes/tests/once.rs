@@ -52,11 +52,30 @@ async fn a_caller_that_goes_away_leaves_the_load_to_the_next() {
     let p = b.positions("mem://p", &[rows(&[(Some("mem://a"), 4)])]);
     let a = b.data("mem://a", 1, lists(&[p], &[], None));
     let scan = b.build();
-    let mut first = Box::pin(scan.deletes.for_file(a));
+    let mut first = Box::pin(scan.ask(a));
     assert!(futures::poll!(first.as_mut()).is_pending());
     drop(first);
     assert_eq!(scan.deletes.holdings.held(), 0);
     assert_eq!(bits(scan.file(a).await.deleted_positions(0..9)), [4]);
+}
+
+#[tokio::test]
+async fn a_data_file_that_is_opened_again_finds_its_deletes_in_memory_where_they_take_little() {
+    let mut b = Builder::new(vec![Field::optional(1, "id", PrimitiveType::Long)]);
+    b.rounds = 3;
+    let (bytes, offset, size) = super::vector::puffin(&[3]);
+    let files = ["mem://a", "mem://b"].map(|path| {
+        let kind = DeleteKind::Vector { referenced_data_file: path.into(), content_offset: offset, content_size: size };
+        let v = b.delete(&format!("{path}.puffin"), bytes.clone(), kind, 4, 1);
+        b.data(path, 1, lists(&[], &[], Some(v)))
+    });
+    let scan = b.build();
+    for (opening, file) in (0..).zip(files.repeat(3)) {
+        let applied = scan.deletes.for_file(file, scan.deletes.opening(opening)).await.unwrap();
+        assert_eq!(bits(applied.deleted_positions(0..9)), [3]);
+    }
+    assert_eq!((scan.world.requests("mem://a.puffin"), scan.world.requests("mem://b.puffin")), (1, 1));
+    assert_eq!(scan.deletes.holdings.held(), 0, "nobody is to come");
 }
 
 /// Ten vectors of 100 KiB each within a budget that holds three: files are read one after the other, as a scan does.

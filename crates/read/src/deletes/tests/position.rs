@@ -178,7 +178,7 @@ async fn pages_that_inflate_beyond_the_budget_are_refused_with_the_figure() {
         let d = b.delete("mem://bomb", bytes.clone(), DeleteKind::Position { referenced_data_file: None }, 2, 1);
         let a = b.data("mem://a", 1, lists(&[d], &[], None));
         let scan = b.build();
-        match scan.deletes.for_file(a).await {
+        match scan.ask(a).await {
             Ok(applied) => assert!(fits && applied.is_empty()),
             Err(error) => {
                 assert!(!fits, "{error}");
@@ -206,7 +206,7 @@ proptest! {
         let d = b.delete("mem://mutated", bytes, DeleteKind::Position { referenced_data_file: None }, 2, 300);
         let a = b.data("mem://a", 1, lists(&[d], &[], None));
         let scan = b.build();
-        let outcome = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(scan.deletes.for_file(a));
+        let outcome = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(scan.ask(a));
         if let Err(error) = outcome.map(drop) {
             prop_assert!(error.message().contains("mem://mutated"), "{error}");
             prop_assert!(error.kind() != ErrorKind::Internal, "{error}");

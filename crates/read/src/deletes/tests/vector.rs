@@ -18,7 +18,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
 }
 
 /// A Puffin file with one vector: bytes, content offset, content size.
-pub(super) fn puffin(positions: &[u64]) -> (Vec<u8>, u64, u64) {
+pub(crate) fn puffin(positions: &[u64]) -> (Vec<u8>, u64, u64) {
     let blob = blob(&positions.iter().copied().collect());
     let footer = b"PFA1{\"blobs\":[]}\x0c\0\0\0\0\0\0\0PFA1";
     ([b"PFA1", &blob[..], footer].concat(), 4, blob.len() as u64)
@@ -144,7 +144,7 @@ async fn vectors_that_inflate_are_held_within_the_budget() {
         let v = b.delete("mem://v", file.clone(), vector_kind(4, blob.len() as u64), 2, 60_000);
         let a = b.data("mem://a", 1, lists(&[], &[], Some(v)));
         let scan = b.build();
-        match scan.deletes.for_file(a).await {
+        match scan.ask(a).await {
             Ok(applied) => {
                 assert!(fits);
                 assert_eq!(bits(applied.deleted_positions(0..70_000)), [0, 65_536]);
