@@ -3,6 +3,7 @@
 use crate::config::{self, Settings};
 use crate::engine::{Engine, PathTables};
 use fastdata_catalog::PathOptions;
+pub use fastdata_store::PARALLEL_REQUESTS;
 use fastdata_store::Stores;
 use fastdata_types::store::{StoreCounters, StoreFactory, StoreScope};
 use fastdata_types::{Catalog, Error, Everything, MemoryBudget, Result, Stage, Store, TableState};

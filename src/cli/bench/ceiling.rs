@@ -2,7 +2,7 @@
 
 use super::failed;
 use super::site::{Object, Site, refused_by_store};
-use fastdata_store::PARALLEL_REQUESTS;
+use crate::assemble::PARALLEL_REQUESTS;
 use fastdata_types::Result;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, ObjectStore};
