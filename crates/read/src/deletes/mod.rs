@@ -105,9 +105,11 @@ impl ScanDeletes {
         let data =
             self.plan.files.get(file as usize).ok_or_else(|| Error::internal(Stage::Read, format!("the plan has no data file {file}")))?;
         let number = opening.number();
-        let (positions, equality) = futures::try_join!(self.positions(data, file, number), self.equality(data, number))?;
+        let (positions, mut equality) = futures::try_join!(self.positions(data, file, number), self.equality(data, number))?;
         let is_first = self.asked.get(file as usize).is_some_and(|asked| !asked.swap(true, Ordering::Relaxed));
+        // While all sets are held nobody loads one of them, and so none is locked for long.
         self.note_asked(data, is_first).await;
+        equality.retain(|applied| !applied.set.table.is_empty());
         let field_ids = equality.iter().flat_map(|applied| applied.set.fields.iter().map(|f| f.id)).collect();
         Ok(Arc::new(AppliedDeletes { positions, equality, field_ids, _live: self.holdings.hand_out(number) }))
     }
@@ -181,9 +183,7 @@ impl ScanDeletes {
         for set in self.sets_of(data) {
             let Some(planned) = self.sets.get(set) else { continue };
             let set = planned.cell.get(opening, || self.load_set(planned)).await?;
-            if !set.table.is_empty() {
-                applied.push(AppliedSet { set, sequence_number: data.sequence_number });
-            }
+            applied.push(AppliedSet { set, sequence_number: data.sequence_number });
         }
         Ok(applied)
     }
